@@ -6,7 +6,6 @@ constraint, never a score. This module does not use Optuna, so workers do not lo
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
@@ -14,14 +13,13 @@ from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.backtest.trade_totals import trade_totals
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.bars.preparation import Prepared
-from optimizer.level.metric_names import SIZE
 from optimizer.level.search_methods import DEFAULT_PRUNER
 from optimizer.level.spec import Level, LevelDataset, Part, trades_needed
 from optimizer.level.walk_forward import out_of_sample, window_numbers
 from optimizer.objective import metrics
 from optimizer.objective.measures import measured
 from optimizer.objective.portfolio import PortfolioTracker, portfolio
-from optimizer.objective.sizing import WHOLE, sized, solve_size
+from optimizer.objective.sizing import WHOLE, risk_metrics, sized, solve_size
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
 from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
@@ -161,11 +159,11 @@ def evaluate(
         intermediate += measured(level.objective, traded, unsized.sized(size))
         if drawdown > level.drawdown_limit:
             reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
-            return _pruned(level, traded, drawdown, intermediate, reason)
+            return _pruned(level, managed, traded, drawdown, intermediate, reason)
         if is_pruned(intermediate, threshold, level.used_pruner.name):
             below = BELOW[level.used_pruner.name]
-            return _pruned(level, traded, drawdown, intermediate, f"below {below} after {dataset.dataset}")
-    return _complete(level, Part.TRAIN, traded, intermediate, (intermediate[-1],))
+            return _pruned(level, managed, traded, drawdown, intermediate, f"below {below} after {dataset.dataset}")
+    return _complete(level, managed, Part.TRAIN, traded, intermediate, (intermediate[-1],))
 
 
 def evaluate_part(
@@ -198,14 +196,15 @@ def evaluate_part(
             intermediate += measured(level.objective, sized(runs, chosen), unsized.sized(chosen))
     traded = sized(runs, chosen)
     values = (intermediate[-1],) if intermediate else measured(level.objective, traded, unsized.sized(chosen))
-    return _complete(level, part, traded, intermediate, values)
+    return _complete(level, managed, part, traded, intermediate, values)
 
 
 def evaluate_runs(level: Level, runs: Sequence[BacktestRun], part: Part) -> Evaluation:
-    """Evaluate runs that were made before, each at its own size; there is no size of the whole."""
+    """Evaluate runs that were made before, each at its own size; the whole has neither size nor leverage."""
     values = measured(level.objective, runs, portfolio(runs))
-    found = _complete(level, part, runs, () if level.is_multi_objective else values, values)
-    return replace(found, metrics={name: value for name, value in found.metrics.items() if name != SIZE})
+    intermediate = () if level.is_multi_objective else values
+    unsized = level.model_copy(update={"risk": None})
+    return _complete(unsized, TradeManagement(), part, runs, intermediate, values)
 
 
 def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float], size: float = WHOLE) -> BacktestRun:
@@ -241,7 +240,12 @@ def is_pruned(intermediate: Sequence[float], threshold: float | None, pruner: st
 
 
 def _complete(
-    level: Level, part: Part, runs: Sequence[BacktestRun], intermediate: Sequence[float], values: Sequence[float]
+    level: Level,
+    managed: TradeManagement,
+    part: Part,
+    runs: Sequence[BacktestRun],
+    intermediate: Sequence[float],
+    values: Sequence[float],
 ) -> Evaluation:
     figures = metrics.summarise(runs)
     known = tuple(UNDEFINED_VALUE if math.isnan(value) else value for value in values)
@@ -251,13 +255,18 @@ def _complete(
         values=dict(zip(level.objective, known, strict=True)) if level.is_multi_objective else {},
         intermediate=tuple(intermediate),
         constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"], values),
-        metrics=_stored(level, runs, figures),
+        metrics=rounded_all(figures) | risk_metrics(level, managed, runs),
         pruned_reason=None,
     )
 
 
 def _pruned(
-    level: Level, runs: Sequence[BacktestRun], drawdown: float, intermediate: Sequence[float], reason: str
+    level: Level,
+    managed: TradeManagement,
+    runs: Sequence[BacktestRun],
+    drawdown: float,
+    intermediate: Sequence[float],
+    reason: str,
 ) -> Evaluation:
     figures = metrics.summarise(runs)
     return Evaluation(
@@ -265,14 +274,15 @@ def _pruned(
         value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
         constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown, intermediate[-1:]),
-        metrics=_stored(level, runs, figures),
+        metrics=rounded_all(figures) | risk_metrics(level, managed, runs),
         pruned_reason=reason,
     )
 
 
-def _stored(level: Level, runs: Sequence[BacktestRun], figures: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics of a trial, with its size if the level has a risk budget."""
-    return rounded_all(figures) | ({SIZE: runs[0].size} if level.risk else {})
+def stored_metrics(level: Level, parameters: Mapping[str, float], runs: Sequence[BacktestRun]) -> dict[str, float]:
+    """Return the metrics of runs as a trial stores them: with size and leverage if the level has a risk budget."""
+    managed = TradeManagement.of(repaired(load(level.strategy), parameters))
+    return metrics.figures(runs) | risk_metrics(level, managed, runs)
 
 
 def _constraints(

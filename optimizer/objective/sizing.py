@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from optimizer.backtest.result import BacktestRun
+from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Level
 from optimizer.objective.metrics import DAYS_A_YEAR
@@ -46,9 +47,27 @@ def solve_size(level: Level, managed: TradeManagement, account: Portfolio, runs:
     return rounded(min(largest, _budgeted(level.risk, account, largest)))
 
 
+def risk_metrics(level: Level, managed: TradeManagement, runs: Sequence[BacktestRun]) -> dict[str, float]:
+    """Return size and leverage of an account's runs by the names of `RISK_METRICS`; empty without a risk budget."""
+    if level.risk is None:
+        return {}
+    size = runs[0].size
+    return {SIZE: size, LEVERAGE: rounded(size * position_leverage(level, managed, runs))}
+
+
 def sized(runs: Sequence[BacktestRun], size: float) -> list[BacktestRun]:
     """Return the runs as parts of an account of this size."""
     return [run if run.size == size else replace(run, size=size) for run in runs]
+
+
+def held_size(level: Level, held: Portfolio) -> float:
+    """Return the size of a buy-and-hold account by the level's risk budget: the passive account of the same risk.
+
+    `held`: the account on train at size 1, whose position is the whole equity.
+    """
+    if level.risk is None:
+        return WHOLE
+    return rounded(min(level.risk.max_leverage, _budgeted(level.risk, held, level.risk.max_leverage)))
 
 
 def position_leverage(level: Level, managed: TradeManagement, runs: Sequence[BacktestRun]) -> float:

@@ -35,6 +35,8 @@ TERMS: Mapping[str, Term] = {
     "trades_open_at_end": Term("Trades open at end", "Trades that the end of the data closed."),
     "days": Term("Days", "Number of calendar days judged."),
     "exposure": Term("Exposure", "Share of bars with an open position."),
+    "size": Term("Size", "Share of the account that is traded, solved on train so that it meets the risk budget."),
+    "leverage": Term("Leverage", "Largest notional of a position over the equity of its share of the account."),
     "window_drawdown": Term("Max drawdown in stress windows", "Maximum intrabar drawdown inside named market crises."),
     "late_sharpe_kept": Term(
         "Sharpe retained, orders delayed", "Share of the Sharpe ratio retained if every order fills one bar later."

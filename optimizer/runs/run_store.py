@@ -17,8 +17,10 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, plan_retry
 from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.holdout import Holdout
+from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level
+from optimizer.objective.sizing import WHOLE
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion
@@ -54,6 +56,16 @@ class Verdict(StoredModel):
     """Share by which the gate's targets were relaxed; usually 0."""
     facts: AttemptFacts | None = None
     """What the plan of a retry depends on; None if the gate passed."""
+
+    @property
+    def size(self) -> float:
+        """Size of the winner's account, solved on train; 1 without a risk budget."""
+        return self.figures.get(Part.TRAIN, {}).get(SIZE, WHOLE)
+
+    @property
+    def leverage(self) -> float | None:
+        """Largest notional of a position over the equity on train; None without a risk budget."""
+        return self.figures.get(Part.TRAIN, {}).get(LEVERAGE)
 
 
 class WindowRow(StoredModel):

@@ -22,7 +22,9 @@ class ExcessReturn(StoredModel):
 
     part: str
     benchmark: Benchmark
-    """Buy and hold for long-only levels, short and hold for short-only levels, else the better of both."""
+    """Buy and hold for long-only levels, short and hold for short-only levels, else the better of both; with a risk
+    budget, at the size that has the same risk on train.
+    """
     a_year: float | None
     low: float | None
     """Lower limit of the 95 % interval, from the stationary bootstrap."""

@@ -20,7 +20,7 @@ from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
-from optimizer.objective.sizing import WHOLE
+from optimizer.objective.sizing import WHOLE, held_size
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
@@ -50,6 +50,8 @@ from tradeschool.markets.windows import Window
 
 Floats = NDArray[np.float64]
 HeldPosition = tuple[Benchmark, int]
+HeldSizes = Mapping[Benchmark, float]
+"""Size of each benchmark's account: that of the same risk on train."""
 LONG: HeldPosition = (Benchmark.HOLD_LONG, 1)
 SHORT: HeldPosition = (Benchmark.HOLD_SHORT, -1)
 HELD_POSITIONS: Mapping[Direction, tuple[HeldPosition, ...]] = {
@@ -126,6 +128,7 @@ def gather_evidence(
     if holdout:
         bars[HOLDOUT] = holdout
     runs = {part: _trade(subject, part, found) for part, found in bars.items()}
+    held = held_sizes(subject.level, prepared[Part.TRAIN])
     stress_case = StressCase(
         level=subject.level,
         choices=subject.choices,
@@ -141,11 +144,11 @@ def gather_evidence(
         parameters=dict(subject.parameters),
         deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
         overfit=_overfit(subject, returns),
-        excess=tuple(excess(subject, part, portfolio(runs[part]), found) for part, found in bars.items()),
+        excess=tuple(excess(subject, part, portfolio(runs[part]), found, held) for part, found in bars.items()),
         looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
         robustness=robustness_cases(stress_case),
         break_even_bps=break_even_bps(stress_case),
-        holdout=_holdout(subject, holdout, runs[HOLDOUT]) if holdout else None,
+        holdout=_holdout(subject, holdout, runs[HOLDOUT], held) if holdout else None,
         holdout_missing=holdout_missing,
     )
 
@@ -180,9 +183,19 @@ def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflat
     )
 
 
-def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> ExcessReturn:
-    """Return the winner's daily returns minus those of buy-and-hold."""
-    benchmark, passive = _benchmark_of(subject.level, prepared)
+def held_sizes(level: Level, train: Sequence[Prepared]) -> HeldSizes:
+    """Return the size of each benchmark's account by the level's risk budget; 1 without one."""
+    return {
+        benchmark: held_size(level, _benchmark_account(level, train, side))
+        for benchmark, side in HELD_POSITIONS[level.direction]
+    }
+
+
+def excess(
+    subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared], held: HeldSizes
+) -> ExcessReturn:
+    """Return the winner's daily returns minus those of buy-and-hold at the same risk."""
+    benchmark, passive = _benchmark_of(subject.level, prepared, held)
     difference = account.returns - passive.returns
 
     def mean_a_year(resampled: Floats) -> Floats:
@@ -202,13 +215,14 @@ def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Se
 
 
 def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[str, float]) -> Floats:
-    """Return the portfolio's daily returns, shape (n_days,)."""
+    """Return the portfolio's daily returns at size 1, shape (n_days,); DSR and PBO do not depend on the size."""
     return portfolio([backtest(level, each, parameters) for each in train]).returns
 
 
-def _benchmark_of(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
+def _benchmark_of(level: Level, prepared: Sequence[Prepared], held: HeldSizes) -> tuple[Benchmark, Portfolio]:
     found = [
-        (benchmark, _benchmark_account(level, prepared, side)) for benchmark, side in HELD_POSITIONS[level.direction]
+        (benchmark, _benchmark_account(level, prepared, side).sized(held[benchmark]))
+        for benchmark, side in HELD_POSITIONS[level.direction]
     ]
     return max(found, key=lambda pair: float(pair[1].returns.mean()))
 
@@ -242,9 +256,11 @@ def _looks_ahead(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> str 
     return None
 
 
-def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun]) -> HoldoutResult:
+def _holdout(
+    subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun], held: HeldSizes
+) -> HoldoutResult:
     account, figures = portfolio(runs), metrics.figures(runs)
-    benchmark, passive = _benchmark_of(subject.level, prepared)
+    benchmark, passive = _benchmark_of(subject.level, prepared, held)
     known = intervals(runs, figures, subject.seed)
     moments = ReturnMoments.of(account.returns)
     window: Window = prepared[0].window

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import AttemptFacts, Shortfall
-from optimizer.level.metric_names import SIZE
+from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice
 from optimizer.objective.dominance import by_distance, front_of
@@ -36,6 +36,8 @@ class Winner:
     parameters: dict[str, float]
     size: float
     """Size of its account, solved on train; 1 without a risk budget."""
+    leverage: float | None
+    """Largest notional of a position over the equity, on train; None without a risk budget."""
     train: Evaluation
     validation: Evaluation
 
@@ -87,11 +89,13 @@ def choose(
     if not evaluated:
         return None
     best, evaluation = _best(evaluated)
+    on_train = evaluate_part(level, train, best.params, Part.TRAIN)
     return Winner(
         number=best.number,
         parameters=dict(best.params),
         size=size_of(best),
-        train=evaluate_part(level, train, best.params, Part.TRAIN),
+        leverage=on_train.metrics.get(LEVERAGE),
+        train=on_train,
         validation=evaluation,
     )
 

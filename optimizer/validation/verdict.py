@@ -15,11 +15,13 @@ from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import AttemptFacts
 from optimizer.level.constraints import Analysis
+from optimizer.level.metric_names import LEVERAGE
 from optimizer.level.spec import Level, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.objective.choices import Choice, evaluate_choices, trade_choices
-from optimizer.objective.objective import Read, evaluate_part, evaluate_runs, prepare_level
+from optimizer.objective.objective import Read, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import held_size
 from optimizer.objective.trial_result import Evaluation
 from optimizer.strategies.parameter_ranges import at_the_edge
 from optimizer.strategies.protocol import load, repaired
@@ -93,7 +95,7 @@ class AttemptFindings:
     accounts: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The winner's portfolio by part; with `walk_forward` validation is that of all windows out of sample."""
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The buy-and-hold portfolio by part."""
+    """The buy-and-hold portfolio by part; with a risk budget, at the size that has the same risk on train."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -162,10 +164,12 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         case=case,
         winner=winner,
         readings=tuple(readings),
-        test=evaluate_runs(level, runs[Part.TEST], Part.TEST) if Part.TEST in runs else None,
+        test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST, winner.size)
+        if Part.TEST in prepared
+        else None,
         accounts={part: portfolio(found) for part, found in runs.items()},
         costs=_costs(level, winner.parameters, runs),
-        benchmark={part: _buy_and_hold(level, bars) for part, bars in prepared.items()},
+        benchmark=_benchmark(level, prepared),
         analyses={**stressed, **_analyses(case, winner, stress_case)},
         window_metrics=metrics_by_window(level, runs[Part.VALIDATION]) if case.windows else (),
     )
@@ -203,11 +207,13 @@ def _open_windows(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
     prepared: dict[Part, Sequence[Prepared]] = {part: prepare_level(level, part, read) for part in level.parts}
     repeat(final.number, prepared[Part.TRAIN], None)
     choices = [window.choice for window in case.windows]
+    train = evaluate_part(level, prepared[Part.TRAIN], final.params, Part.TRAIN)
     winner = Winner(
         number=final.number,
         parameters=dict(final.params),
         size=size_of(final),
-        train=evaluate_part(level, prepared[Part.TRAIN], final.params, Part.TRAIN),
+        leverage=train.metrics.get(LEVERAGE),
+        train=train,
         validation=evaluate_choices(level, prepared[Part.VALIDATION], choices, Part.VALIDATION),
     )
     return _Opened(winner=winner, prepared=prepared, choices={Part.TRAIN: [winner.choice], Part.VALIDATION: choices})
@@ -283,6 +289,12 @@ def _regime_searches(case: AttemptCase, winner: Winner, stress_case: StressCase)
 def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Part, TradingCosts]:
     managed = TradeManagement.of(repaired(load(level.strategy), parameters))
     return {part: trading_costs(found, fixed_size=managed.position_units > 0) for part, found in runs.items()}
+
+
+def _benchmark(level: Level, prepared: Mapping[Part, Sequence[Prepared]]) -> dict[Part, Portfolio]:
+    held = {part: _buy_and_hold(level, bars) for part, bars in prepared.items()}
+    size = held_size(level, held[Part.TRAIN])
+    return {part: account.sized(size) for part, account in held.items()}
 
 
 def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:

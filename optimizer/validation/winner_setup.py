@@ -16,6 +16,7 @@ from optimizer.level.constraints import StrictModel
 from optimizer.level.spec import Costs, Direction, Level, LevelDataset, Part
 from optimizer.level.walk_forward import out_of_sample
 from optimizer.objective.objective import warm_up_of
+from optimizer.objective.sizing import WHOLE
 from optimizer.validation.walk_forward import SearchedWindow
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
@@ -97,6 +98,10 @@ class WinnerSetup(StrictModel):
     direction: Direction
     parameters: dict[str, int | float]
     position_fraction: Annotated[float, Field(gt=0, le=1)]
+    size: Annotated[float, Field(gt=0)] = WHOLE
+    """Share of the account that is traded, solved on train by the level's risk budget; 1 without one."""
+    leverage: Annotated[float, Field(gt=0)] | None = None
+    """Largest notional of a position over the equity, on train; None without a risk budget."""
     costs: Costs
     datasets: Annotated[tuple[DatasetSetup, ...], Field(min_length=1)]
     windows_of_validation: Annotated[tuple[WindowSetup, ...], Field(exclude_if=lambda found: not found)] = ()
@@ -129,6 +134,8 @@ class BacktestSetup:
     direction: Direction
     parameters: Mapping[str, float]
     position_fraction: float
+    size: float = WHOLE
+    """Share of the account that is traded."""
     costs: Costs
     windows: Sequence[tuple[Dataset, Window]]
     warm_ups: Sequence[int]
@@ -145,6 +152,8 @@ def setup_of(
     code: str,
     digests: Mapping[str, str],
     windows: Sequence[SearchedWindow] = (),
+    size: float = WHOLE,
+    leverage: float | None = None,
 ) -> WinnerSetup:
     """Return the trading setup of a trial's parameters; `digests` are by `dataset window`.
 
@@ -159,6 +168,8 @@ def setup_of(
         direction=level.direction,
         parameters=dict(parameters),
         position_fraction=level.position_fraction,
+        size=size,
+        leverage=leverage,
         costs=level.costs,
         datasets=tuple(_days(level, each, digests) for each in level.datasets),
         windows_of_validation=tuple(_window(level, each) for each in windows),
@@ -173,6 +184,7 @@ def differences(setup: WinnerSetup, part: Part, traded: BacktestSetup) -> list[s
         *_differing("direction", setup.direction, traded.direction),
         *_parameters(setup, traded),
         *_differing("position fraction", setup.position_fraction, traded.position_fraction),
+        *_differing("size", setup.size, traded.size),
         *_costs(setup.costs, traded.costs),
         *_windows(setup, part, traded),
     ]

@@ -9,6 +9,7 @@ from optimizer.backtest.result import DatasetBacktest, TradingRules
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.level.spec import Costs, Direction, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
+from optimizer.objective.sizing import WHOLE, sized
 from optimizer.strategies.protocol import FloatParameter, Strategy, load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
@@ -32,6 +33,8 @@ class BacktestRequest:
     direction: Direction = Direction.BOTH
     costs: Costs = field(default_factory=Costs)
     position_fraction: float = 1.0
+    size: float = WHOLE
+    """Share of the account that is traded."""
     datasets: Sequence[str] = ()
     """Empty: the datasets of `setup`, else every sealed dataset."""
     timerange: str | None = None
@@ -99,6 +102,7 @@ def run_backtest(store: Store, request: BacktestRequest) -> Backtest:
         direction=request.direction,
         parameters=parameters,
         position_fraction=request.position_fraction,
+        size=request.size,
         costs=request.costs,
         windows=windows,
         warm_ups=warm_ups,
@@ -153,4 +157,5 @@ def _backtest(
     management = TradeManagement.of(setup.parameters)
     rules = TradingRules.of(setup.direction, setup.costs, setup.position_fraction, judged.source, management)
     run = run_strategy(strategy, prepared, setup.parameters, rules)
+    (run,) = sized([run], setup.size)
     return DatasetBacktest(prepared=prepared, run=run, benchmark=buy_and_hold(prepared, 1, rules.rates))

@@ -13,6 +13,7 @@ from optimizer.search.trial_table import named_values
 from optimizer.validation.checks import CheckStage
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
+from tradeschool.views.backtest_result import size_line
 from tradeschool.views.terminal import console
 from workers.monitoring.run_status import AttemptStatus, RunStatus
 
@@ -100,6 +101,8 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
         _show_closest(record, attempt)
         return
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
+    if attempt.level.risk:
+        console().print(f"{size_line(verdict.size, verdict.leverage)}; {attempt.level.risk.sentence}")
     console().print(_gate_table(verdict))
     if row.windows:
         console().print(_window_table(row))

@@ -2,7 +2,9 @@
 
 from pydantic import JsonValue
 
+from optimizer.level.spec import Level
 from optimizer.report.contents import null_test_json, recommendation_json, retry_json
+from optimizer.runs.run_store import Verdict
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
@@ -61,6 +63,7 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         "gate": [{**reading.as_json()} for reading in level_status.gate],
         "gate_part": level_status.gate_part.value,
         "winner": verdict.trial if verdict else None,
+        **_size(level=level, verdict=verdict),
         "reason": verdict.reason if verdict else "",
         "has_equity": level_status.has_equity,
         "null": null_test_json(level_status.null_test) if level_status.null_test else None,
@@ -68,6 +71,16 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
             {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}
             for each in level.datasets
         ],
+    }
+
+
+def _size(*, level: Level, verdict: Verdict | None) -> dict[str, JsonValue]:
+    """Return the risk budget in words, and size and leverage of the winner's account; None without budget or winner."""
+    winner = verdict if verdict and verdict.trial is not None and level.risk else None
+    return {
+        "risk": level.risk.sentence if level.risk else None,
+        "size": winner.size if winner else None,
+        "leverage": winner.leverage if winner else None,
     }
 
 
@@ -136,6 +149,7 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "best_trial": trial_counts.best.number if trial_counts.best else None,
         "best_params": {**verdict.parameters} if verdict and verdict.parameters else None,
         "winner": verdict.trial if verdict else None,
+        **_size(level=attempt.level, verdict=verdict),
         "gate": [{**each.as_json()} for each in verdict.readings] if verdict else [],
         "passed": verdict.passed if verdict else None,
         "relaxed": verdict.relaxed if verdict else 0.0,

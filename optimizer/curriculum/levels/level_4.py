@@ -2,6 +2,7 @@
 
 from optimizer.curriculum.levels.level_3 import LEVEL as LEVEL_3
 from optimizer.level.constraints import Analysis, StressLimits
+from optimizer.level.risk import Risk
 from optimizer.level.spec import Bounds, Direction, Gate, Level, Scheme, Split
 
 FILTERS: dict[str, Bounds] = {
@@ -22,6 +23,7 @@ LEVEL = Level(
     trials=200,
     datasets=LEVEL_3.datasets,
     split=Split(scheme=Scheme.WALK_FORWARD),
+    risk=Risk(),
     min_density=0.95,
     gate=Gate(win_rate=0.53, sharpe=1.2, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={**LEVEL_3.ranges, **FILTERS},

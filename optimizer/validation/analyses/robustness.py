@@ -13,7 +13,6 @@ import numpy as np
 from optimizer.backtest.result import BacktestRun
 from optimizer.level.spec import Part
 from optimizer.objective import metrics
-from optimizer.objective.choices import trade_choices
 from optimizer.objective.metrics import profit_factor
 from optimizer.objective.objective import prepare_level
 from optimizer.objective.trial_result import finite_or_none
@@ -87,7 +86,7 @@ def _robustness_case(name: str, figures: dict[str, float], base: float) -> Robus
 def _with_slippage(stress_case: StressCase, bps: float) -> list[BacktestRun]:
     costs = stress_case.level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
     level = stress_case.level.model_copy(update={"costs": costs})
-    return trade_choices(level, stress_case.prepared[Part.VALIDATION], stress_case.choices)
+    return stress_case.trade(stress_case.prepared[Part.VALIDATION], level)
 
 
 def _with_wider_spread(stress_case: StressCase) -> list[BacktestRun]:
@@ -96,8 +95,7 @@ def _with_wider_spread(stress_case: StressCase) -> list[BacktestRun]:
     def read(dataset: Dataset, window: Window) -> CandleArrays:
         return _with_noise(stress_case.read(dataset, window), [stress_case.seed, next(places)])
 
-    prepared = prepare_level(stress_case.level, Part.VALIDATION, read)
-    return trade_choices(stress_case.level, prepared, stress_case.choices)
+    return stress_case.trade(prepare_level(stress_case.level, Part.VALIDATION, read))
 
 
 def _with_noise(candles: CandleArrays, seed: Sequence[int]) -> CandleArrays:

@@ -58,8 +58,12 @@ class StressCase:
     """Reads candles of train and validation."""
     prepared: Mapping[Part, Sequence[Prepared]]
     runs: Mapping[Part, Runs]
-    """The winner's runs without stress."""
+    """The winner's runs without stress, at its size."""
     seed: int
+
+    def trade(self, prepared: Sequence[Prepared], level: Level | None = None) -> list[BacktestRun]:
+        """Backtest the choices on these bars of validation at their sizes; `level`: one with other costs."""
+        return trade_choices(level or self.level, prepared, self.choices)
 
 
 def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Criterion]:
@@ -114,7 +118,7 @@ def with_costs(stress_case: StressCase, factor: float) -> Runs:
     dearer = [
         replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]
     ]
-    return trade_choices(level, dearer, stress_case.choices)
+    return stress_case.trade(dearer, level)
 
 
 def delayed_by_one_bar(stress_case: StressCase) -> Runs:
@@ -136,10 +140,7 @@ def _delayed(level: Level, prepared: Prepared, choice: Choice) -> BacktestRun:
 
 def missing_bars(stress_case: StressCase, fraction: float) -> list[Runs]:
     """Backtest validation without a random share of its bars, several times."""
-    return [
-        trade_choices(stress_case.level, _without_bars(stress_case, fraction, draw), stress_case.choices)
-        for draw in range(MISSING_DRAWS)
-    ]
+    return [stress_case.trade(_without_bars(stress_case, fraction, draw)) for draw in range(MISSING_DRAWS)]
 
 
 def window_drawdowns(stress_case: StressCase, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
@@ -160,7 +161,7 @@ def shuffled_drawdown(runs: Runs, seed: int) -> float:
     NaN without trades.
     """
     datasets = len({run.dataset.name for run in runs})
-    gains = np.concatenate([_gains(run) * run.size for run in runs]) / datasets
+    gains = np.concatenate([_gains(run) for run in runs]) / datasets
     if not len(gains):
         return math.nan
     random = np.random.default_rng(seed)
@@ -250,8 +251,8 @@ def _inside(account: Portfolio, window: Window) -> Portfolio | None:
 
 
 def _gains(run: BacktestRun) -> NDArray[np.float64]:
-    """Return each trade's gain as a fraction of the equity before it; zero after a total loss."""
+    """Return each trade's gain as a fraction of the account's equity before it; zero after a total loss."""
     net = run.trades["net"]
     before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]
     gains: NDArray[np.float64] = np.divide(net, before, out=np.zeros(len(net)), where=before > 0)
-    return gains
+    return gains * run.size

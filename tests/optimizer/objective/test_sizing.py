@@ -10,7 +10,7 @@ import pytest
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
-from optimizer.objective.objective import backtest, evaluate, evaluate_part, prepare_level
+from optimizer.objective.objective import backtest, evaluate, evaluate_part, prepare_level, stored_metrics
 from optimizer.objective.portfolio import portfolio
 from optimizer.objective.sizing import sized, solve_size, volatility
 from optimizer.objective.trial_result import Evaluation, TrialOutcome
@@ -78,6 +78,7 @@ def test_leverage_is_capped(train, fraction, leverage, size):
         found = evaluate(level(risk, position_fraction=fraction), train, PARAMETERS, OPEN)
 
         assert found.metrics["size"] == size
+        assert found.metrics["leverage"] == leverage
 
 
 def test_a_strategys_own_position_fraction_counts():
@@ -142,7 +143,8 @@ def test_a_size_is_fixed_on_train():
     assert found.metrics["size"] == 0.25
     assert found.metrics["sharpe"] == pytest.approx(whole.metrics["sharpe"], rel=1e-9)
     runs = [backtest(budgeted, each, PARAMETERS, 0.25) for each in validation]
-    assert metrics.figures(runs) == {name: value for name, value in found.metrics.items() if name != "size"}
+    assert found.metrics == {**metrics.figures(runs), "size": 0.25, "leverage": 0.25}
+    assert stored_metrics(budgeted, PARAMETERS, runs) == found.metrics
     with pytest.raises(ValueError, match="fixed on train"):
         evaluate_part(budgeted, validation, PARAMETERS, Part.VALIDATION)
 
@@ -183,7 +185,7 @@ def test_the_size_survives_serialization(train):
     found = evaluate(level(Risk()), train, PARAMETERS, OPEN)
 
     assert Evaluation.from_json(found.to_json()) == found
-    assert list(found.metrics)[-1] == "size"
+    assert list(found.metrics)[-2:] == ["size", "leverage"]
 
 
 def test_a_multi_objective_trial_is_sized(train):

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+import empyrical
 import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -11,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.bars.lead_in import JudgedWindow
+from optimizer.level.risk import Risk
 from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
 from optimizer.objective.choices import Choice
@@ -20,7 +22,14 @@ from optimizer.strategies.protocol import IntParameter, Parameter
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.evidence import Benchmark
-from optimizer.validation.evidence_collection import EvaluatedWinner, daily_returns, deflate, excess, gather_evidence
+from optimizer.validation.evidence_collection import (
+    EvaluatedWinner,
+    daily_returns,
+    deflate,
+    excess,
+    gather_evidence,
+    held_sizes,
+)
 from optimizer.validation.statistics.overfitting import overfitting
 from optimizer.validation.statistics.sharpe import (
     ReturnMoments,
@@ -95,6 +104,7 @@ def subject(level, **changes: object) -> EvaluatedWinner:
         "attempt": 1,
         "trial": 0,
         "parameters": PARAMETERS,
+        "size": 1.0,
         "trials": TRIALS,
         "trials_of_run": 40,
         "seed": 7,
@@ -102,7 +112,7 @@ def subject(level, **changes: object) -> EvaluatedWinner:
     return EvaluatedWinner(**{**given, **changes})
 
 
-def make_evidence(level, *, holdout: bool = False):
+def make_evidence(level, *, holdout: bool = False, **changes: object):
     prepared = {part: prepare_level(level, part, read_made) for part in Part}
     train = prepared[Part.TRAIN]
     opened = prepare_windows(level, later(level), read_made) if holdout else None
@@ -110,7 +120,8 @@ def make_evidence(level, *, holdout: bool = False):
     def measure(sets):
         return [daily_returns(level, train, each) for each in sets]
 
-    return gather_evidence(subject(level), prepared, read_made, measure, opened, None if holdout else "it is not there")
+    missing = None if holdout else "it is not there"
+    return gather_evidence(subject(level, **changes), prepared, read_made, measure, opened, missing)
 
 
 def columns(level) -> np.ndarray:
@@ -186,7 +197,7 @@ def test_two_sided_trading_is_compared_with_the_better_hold() -> None:
     better = max((1, -1), key=lambda side: held(level, Part.TRAIN, side).returns.mean())
 
     winner = portfolio([backtest(level, each, PARAMETERS) for each in prepared])
-    found = excess(subject(level), "train", winner, prepared)
+    found = excess(subject(level), "train", winner, prepared, held_sizes(level, prepared))
 
     assert found.benchmark is {1: Benchmark.HOLD_LONG, -1: Benchmark.HOLD_SHORT}[better]
 
@@ -195,9 +206,39 @@ def test_buy_and_hold_has_no_excess() -> None:
     level = make_level(direction=Direction.LONG)
     prepared = prepare_level(level, Part.TRAIN, read_made)
 
-    found = excess(subject(level), "train", held(level, Part.TRAIN, 1), prepared)
+    found = excess(subject(level), "train", held(level, Part.TRAIN, 1), prepared, held_sizes(level, prepared))
 
     assert (found.a_year, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_buy_and_hold_has_the_risk_of_the_budget_on_train() -> None:
+    """An account of a tenth of the volatility is not compared with one of the whole."""
+    level = make_level(direction=Direction.LONG, risk=Risk(target_volatility=0.03))
+    prepared = {part: prepare_level(level, part, read_made) for part in Part}
+    sizes = held_sizes(level, prepared[Part.TRAIN])
+    passive = held(level, Part.TRAIN, 1)
+    found = excess(subject(level), "train", passive.sized(0.5), prepared[Part.TRAIN], sizes)
+
+    assert sizes == {
+        Benchmark.HOLD_LONG: pytest.approx(0.03 / empyrical.annual_volatility(passive.returns, annualization=365))
+    }
+    difference = (0.5 - sizes[Benchmark.HOLD_LONG]) * passive.returns.mean()
+    assert found.a_year == pytest.approx(365 * difference)
+
+
+def test_the_evidence_reads_the_account_at_its_size() -> None:
+    whole, small = make_evidence(make_level(), holdout=True), make_evidence(make_level(), holdout=True, size=0.25)
+
+    assert small.holdout.metrics["sharpe"] == pytest.approx(whole.holdout.metrics["sharpe"])
+    fallen = [each.holdout.metrics["max_drawdown_intrabar"] for each in (small, whole)]
+    assert 0.2 * fallen[1] < fallen[0] < 0.3 * fallen[1]
+    for one, other in zip(small.robustness, whole.robustness, strict=True):
+        assert one.sharpe == pytest.approx(other.sharpe)
+        assert one.max_drawdown_intrabar < 0.35 * other.max_drawdown_intrabar
+    assert small.deflation == whole.deflation or small.deflation.probability == pytest.approx(
+        whole.deflation.probability
+    )
+    assert small.overfit == whole.overfit
 
 
 def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:

@@ -59,6 +59,8 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     )
     if level.split.is_walk_forward:
         console().print(_windows_line(level))
+    if level.risk:
+        console().print(level.risk.sentence)
     embargo = (
         f"embargo of {level.split.embargo_days} days before validation and test; a warm-up of {parts[0].warm_up} bars, "
         "which lie before validation and test and inside train"
@@ -109,6 +111,7 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "costs": level.costs.model_dump(mode="json"),
         "position_fraction": level.position_fraction,
         "drawdown_limit": level.drawdown_limit,
+        "risk": level.risk.model_dump(mode="json") if level.risk else None,
         "embargo_days": level.split.embargo_days,
         "scheme": level.split.scheme,
         "window_trials": window_level(level, 1).trials if level.split.is_walk_forward else None,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.level.spec import Part
-from optimizer.objective.metrics import figures
 from optimizer.strategies.protocol import load, repaired
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import begun_trials, context_of
@@ -54,7 +53,7 @@ def show_replayed_trial(wanted: TrialSelection, outputs: OutputFiles, *, as_json
         DatasetBacktest(prepared=prepared, run=run, benchmark=held)
         for prepared, run, held in zip(found.prepared, found.runs, found.benchmark, strict=True)
     ]
-    differences = recorded.differences(figures(found.runs))
+    differences = recorded.differences(found.metrics)
     outputs.write(recorded.name, tested)
     _print(recorded, tested, differences, as_json=as_json)
     if differences:

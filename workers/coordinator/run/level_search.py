@@ -183,6 +183,8 @@ def _setup(run: RecordedRun, attempt: AttemptRow, findings: AttemptFindings) -> 
         attempt=attempt.number,
         trial=winner.number,
         parameters=winner.parameters,
+        size=winner.size,
+        leverage=winner.leverage,
         code=fingerprint.of_code(),
         digests=run.context.digests(findings.level),
         windows=findings.case.windows,

@@ -28,7 +28,6 @@ from optimizer.validation.evidence_collection import (
 )
 from optimizer.validation.holdout_log import HOLDOUT, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
-from optimizer.validation.selection import size_of
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
@@ -68,14 +67,13 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
     row, verdict = record.last(name), judged[name]
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
-    trials = run.trials(row)
     return EvaluatedWinner(
         level=record.searched_level(row),
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
-        size=size_of(trials[verdict.trial]),
-        trials=trials,
+        size=verdict.size,
+        trials=run.trials(row),
         trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
         windows=[_choice(each) for each in row.windows],

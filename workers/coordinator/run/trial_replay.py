@@ -18,7 +18,7 @@ from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice, trade_choices
-from optimizer.objective.objective import prepare_level
+from optimizer.objective.objective import evaluate_runs, prepare_level, stored_metrics
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.validation.holdout_log import log_access
@@ -94,6 +94,8 @@ class ReplayedTrial:
 
     prepared: Sequence[Prepared]
     runs: Sequence[BacktestRun]
+    """At the size of the trial's account."""
+    metrics: Mapping[str, float]
     benchmark: Sequence[BacktestRun]
     """Buy-and-hold on the same bars."""
 
@@ -156,9 +158,12 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     prepared = prepare_level(level, recorded.part, context.searched(level).arrays)
     if recorded.part is Part.TRAIN:
         prepared = prepared[: recorded.datasets_run]
+    runs = trade_choices(level, prepared, recorded.choices)
+    stitched = evaluate_runs(level, runs, recorded.part).metrics if len(recorded.choices) > 1 else None
     return ReplayedTrial(
         prepared=prepared,
-        runs=trade_choices(level, prepared, recorded.choices),
+        runs=runs,
+        metrics=stitched or stored_metrics(level, recorded.trial.params, runs),
         benchmark=[
             buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared
         ],

@@ -30,6 +30,7 @@ function card(level, isShown, choose) {
     attempt ? progress(level, attempt) : level.state === "skipped" ? h("p", { class: "sub" }, "Skipped: an earlier level failed all attempts.") : waiting(level),
     attempt?.retry && h("p", { class: "sub retry", title: "What this retry changed, and why" }, `Retry: ${attempt.retry.reason}`),
     level.gate.length > 0 && gate(level),
+    level.risk && h("p", { class: "sub", key: "risk" }, sizing(level)),
     attempt?.front.length > 0 && front(level, attempt),
     nullLine(level),
     level.reason && level.state !== "searching" && h("p", { class: "sub" }, level.reason),
@@ -60,6 +61,9 @@ function windows(level, attempt) {
 }
 
 const waiting = (level) => h("p", { class: "sub" }, `Waiting for candles: ${[...new Set(level.datasets.map((each) => each.dataset))].join(", ")}`);
+
+/** The risk budget, and the size of the winner's account once there is one. */
+const sizing = (level) => (level.size === null ? `${upper(level.risk)}.` : `Size of the winner's account: ${figure(level.size, 3)}, leverage ${figure(level.leverage, 3)}; ${level.risk}.`);
 
 function gate(level) {
   const judged = level.gate_part === "validation";
