@@ -310,7 +310,7 @@ class _CurriculumRun:
 
 
 def _without_regime_sets(level: Level) -> Level:
-    """Return a level without the analysis that only reports, and takes longer than the rest of the verdict."""
+    """Return a level without the analysis that is reported and decides nothing."""
     kept = tuple(each for each in level.analyses if each is not Analysis.REGIME_SETS)
     return level.model_copy(update={"analyses": kept})
 

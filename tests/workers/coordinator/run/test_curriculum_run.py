@@ -203,6 +203,27 @@ def test_a_level_with_stress_and_analyses_writes_each_file(harness: RunHarness) 
     assert [each["name"] for each in harness.file("1/stress.json")["windows"]] == ["spring"]
 
 
+def test_parameters_by_regime_are_reported_and_the_winner_stays_one_set(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY, analyses=(Analysis.REGIME_SETS,)))
+    harness.begin(level("1", ANY), name="plain")
+
+    (attempt,) = harness.run().record.attempts
+
+    found = harness.file("1/regime_sets.json")
+    assert found["available"] is True
+    assert (found["out_of_sample"]["part"], found["test"]["part"]) == ("validation", "test")
+    assert found["out_of_sample"]["single"]["sharpe"] == attempt.verdict.figures[Part.VALIDATION]["sharpe"]
+    assert found["test"]["single"]["trades"] == attempt.verdict.figures[Part.TEST]["trades"]
+    assert found["conclusion"] == ("parameter sets by regime" if found["adopted"] else "one parameter set")
+    assert set(found["sets"]) == {"bull", "bear", "sideways"}
+    assert sum(found["train_bars"].values()) == pytest.approx(1)
+    assert harness.file("report.json")["levels"][0]["regime_sets"] == found
+    assert "Parameters by market regime" in (harness.context.folder("run") / "report.html").read_text()
+    (plain,) = harness.run("plain").record.attempts
+    assert (attempt.verdict.trial, attempt.verdict.parameters) == (plain.verdict.trial, plain.verdict.parameters)
+    assert attempt.verdict.model_dump_json() == plain.verdict.model_dump_json()
+
+
 def test_extra_constraints_and_early_stopping_are_applied(harness: RunHarness) -> None:
     harness.begin(level("1", ANY, trials=40, early_stop=5, constraints=("exposure <= 0.9",)))
 

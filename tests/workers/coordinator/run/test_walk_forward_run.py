@@ -219,3 +219,21 @@ def test_the_status_names_the_window_that_is_searched(harness: RunHarness) -> No
     (attempt,) = as_page(status)["levels"][0]["attempts"]
     assert [each["window"] for each in attempt["windows"]] == [1, 2, 3]
     assert [each["searched"] for each in as_result(status)["levels"][0]["windows"]] == [True] * 3
+
+
+def test_regimes_choose_in_each_window_on_its_own_train(harness: RunHarness) -> None:
+    harness.begin(walked("1", analyses=(Analysis.REGIME_SETS,)))
+
+    (attempt,) = harness.run().record.attempts
+
+    found = harness.file("1/regime_sets.json")
+    assert [each["window"] for each in found["windows"]] == [1, 2, 3]
+    assert found["test"] is None
+    assert found["out_of_sample"]["single"]["sharpe"] == attempt.verdict.figures[Part.VALIDATION]["sharpe"]
+    assert found["out_of_sample"]["days"] == attempt.verdict.figures[Part.VALIDATION]["days"]
+    for row, window in zip(attempt.windows, found["windows"], strict=True):
+        trials = read_trials(harness.context.storage_url, f"run-L1-a1-w{row.number}")
+        for chosen in window["sets"].values():
+            single = row.parameters if chosen["trial"] is None else trials[chosen["trial"]].params
+            assert chosen["parameters"] == single
+    assert "Parameters by market regime" in (harness.context.folder("run") / "report.html").read_text()
