@@ -10,11 +10,15 @@ Prado, Advances in Financial Machine Learning (2018), 7.4. Labels need no purge:
 part and none is open at the start of the next, so no trade straddles a border.
 """
 
+import re
 from datetime import date, timedelta
 
 from optimizer.level.spec import Level, LevelDataset, Part, Split
 from tradeschool.errors import SettingsError
 from tradeschool.markets.windows import Window
+
+WINDOW = re.compile(r", (window \d+ of \d+)$")
+"""End of the title of a window's level."""
 
 
 def last_search(level: Level) -> int:
@@ -47,6 +51,12 @@ def window_level(level: Level, number: int) -> Level:
             "datasets": tuple(_searched_days(level, each, number) for each in level.datasets),
         }
     )
+
+
+def window_of(searched: Level) -> str:
+    """Return the window of a level that `window_level` returned, such as `window 2 of 4`; empty for another level."""
+    found = WINDOW.search(searched.title)
+    return found[1] if found and searched.parts == (Part.TRAIN,) else ""
 
 
 def out_of_sample(level: Level, dataset: LevelDataset, number: int) -> Window:

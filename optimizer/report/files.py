@@ -11,6 +11,7 @@ results/<run>/<level>/windows/<n>/trials.*          with walk_forward: every tri
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
 results/<run>/<level>/plots/*.svg                   equity and drawdown; optimization history
 results/<run>/<level>/front.json, plots/front.svg   Pareto front on train, with several objectives
+results/<run>/<level>/cross_validation.json         combinatorial purged cross-validation of the trials on train
 results/<run>/<level>/null.json                     null test: false-positive rate of the gate
 results/<run>/<level>/null.jsonl                    result of each surrogate market, appended
 results/<run>/recommendation.json                   deploy, paper_trade or do_not_deploy, with all checks
@@ -130,6 +131,10 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord, shares: Can
         for level in record.levels
     }
     report = report_json(record, recommendation, files, read_holdout_log(folder), shares)
+    evidence = recommendation.evidence
+    if evidence and evidence.cross_validation:
+        path = folder / evidence.level / "cross_validation.json"
+        _publish(results_dir, path, _text(evidence.cross_validation.model_dump(mode="json")))
     _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
     _publish(results_dir, folder / "report.json", _text(report))
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))

@@ -57,6 +57,10 @@ TERMS: Mapping[str, Term] = {
     "overfitting_20": Term(
         "Probability of backtest overfitting (PBO), 20 %", "The same statistic with the bound for deployment."
     ),
+    "cross_validation": Term(
+        "Combinatorial purged cross-validation (CPCV)",
+        "Sharpe ratios that the choice among the trials makes on days that it was not made on, over all combinations.",
+    ),
     "null": Term(
         "False-positive rate (null test)", "Share of surrogate markets without skill in which a search passes the gate."
     ),

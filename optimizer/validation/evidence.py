@@ -61,6 +61,27 @@ class BacktestOverfitting(StoredModel):
     parts: int
 
 
+class CrossValidation(StoredModel):
+    """Combinatorial purged cross-validation (CPCV) of the choice among a level's complete trials on train.
+
+    Ratios are annualised. It is reported and decides nothing.
+    """
+
+    folds: int
+    test_folds: int
+    splits: int
+    purge_days: int
+    """Days removed from train on both sides of a test fold: the longest trade of the winner."""
+    embargo_days: int
+    trials: int
+    sharpes: tuple[float, ...]
+    """Sharpe ratio of each path out of sample, ascending."""
+    mean: float
+    deviation: float
+    """Sample standard deviation over the paths; they share days and are not independent."""
+    share_above_zero: float
+
+
 class RobustnessCase(StoredModel):
     """Robustness case: the winner on validation under one adverse change."""
 
@@ -103,6 +124,8 @@ class Evidence(StoredModel):
     parameters: dict[str, int | float]
     deflation: DeflatedSharpe
     overfit: BacktestOverfitting
+    cross_validation: CrossValidation | None = None
+    """None with fewer than two trials or too few days."""
     excess: tuple[ExcessReturn, ...]
     looks_ahead: str | None
     """Description of a signal that depends on later bars; null if none of 60 cuts changed one."""

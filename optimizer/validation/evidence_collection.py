@@ -23,6 +23,7 @@ from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.sizing import WHOLE, held_size
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
+from optimizer.validation.analyses.cross_validation import cross_validation
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
@@ -144,6 +145,9 @@ def gather_evidence(
         parameters=dict(subject.parameters),
         deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
         overfit=_overfit(subject, returns),
+        cross_validation=cross_validation(
+            returns, prepared[Part.TRAIN], runs[Part.TRAIN], subject.level.split.embargo_days
+        ),
         excess=tuple(excess(subject, part, portfolio(runs[part]), found, held) for part, found in bars.items()),
         looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
         robustness=robustness_cases(stress_case),

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from optimizer.level.spec import Level
+from optimizer.level.walk_forward import window_of
 from tradeschool.views.terminal import say
 from workers.coordinator.study.trial_ledger import StudyProgress as Trials
 
@@ -76,7 +77,9 @@ class _TrialBars:
 
 
 def _name(level: Level, attempt: int) -> str:
-    return f"level {level.name}" if attempt == 1 else f"level {level.name}, attempt {attempt}"
+    tried = f", attempt {attempt}" if attempt > 1 else ""
+    window = f", {window_of(level)}" if window_of(level) else ""
+    return f"level {level.name}{tried}{window}"
 
 
 def _states(trials: Trials) -> str:

@@ -58,3 +58,18 @@ def test_a_part_without_a_day_is_refused(level, store: FrameStore) -> None:
 
     with pytest.raises(SettingsError):
         plan_level(short, store)
+
+
+def test_a_walk_forward_has_a_row_for_each_window_and_its_search(level, store: FrameStore, window) -> None:
+    walked = level.model_copy(update={"split": Split(scheme="walk_forward", windows=3)})
+    seal_made(store, find_dataset(EUR), window("2021-03-01", "2021-06-09"))
+
+    train, *windows = plan_level(walked, store)
+
+    assert (train.part, train.number, train.window) == (Part.TRAIN, None, level.datasets[0].window)
+    assert [(each.part, each.number) for each in windows] == [(Part.VALIDATION, number) for number in (1, 2, 3)]
+    assert [each.searched.end.date() for each in windows] == [date(2021, 4, 9), date(2021, 4, 29), date(2021, 5, 19)]
+    assert all(each.evaluated == each.stored for each in windows), "every bar of a window is judged"
+    assert [each.searched_bars for each in windows] == [
+        len(store.arrays(find_dataset(EUR), each.searched)) - each.warm_up for each in windows
+    ]

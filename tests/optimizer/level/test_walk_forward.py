@@ -16,6 +16,7 @@ from optimizer.level.walk_forward import (
     out_of_sample,
     window_level,
     window_numbers,
+    window_of,
 )
 from tests.factories.levels import level_of
 from tradeschool.errors import SettingsError
@@ -75,7 +76,8 @@ def test_parts_and_trials_of_a_walk_forward() -> None:
     assert level_of().parts == tuple(Part)
     assert window_level(level, 1).trials == 5, "half of nine, rounded up"
     assert window_level(made(window_trials=7), 1).trials == 7
-    assert window_level(level, 2).title == "Made, window 2 of 4"
+    assert window_of(window_level(level, 2)) == "window 2 of 4"
+    assert window_of(window_level(level, last_search(level))) == window_of(level) == ""
     with pytest.raises(SettingsError, match="empty"):
         level.window(BTC, Part.TEST)
 
