@@ -11,11 +11,14 @@ from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Gate, Level, MinTrades, Part, Split
 from optimizer.level.walk_forward import first_judged, out_of_sample
+from optimizer.objective.metrics import sharpe
+from optimizer.report.equity_file import accounts_of
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export
 from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.folders import memory_folder
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in
+from workers.coordinator.run.run_record import read_run
 from workers.monitoring.run_status_json import as_page, as_result
 
 SPLIT = Split(scheme="walk_forward", windows=3)
@@ -237,3 +240,12 @@ def test_regimes_choose_in_each_window_on_its_own_train(harness: RunHarness) -> 
             single = row.parameters if chosen["trial"] is None else trials[chosen["trial"]].params
             assert chosen["parameters"] == single
     assert "Parameters by market regime" in (harness.context.folder("run") / "report.html").read_text()
+
+
+def test_the_equity_file_has_the_account_that_the_gate_judged(undisturbed: RunHarness) -> None:
+    """`optimize compare` reads the daily returns of validation from it."""
+    verdict = next(row.verdict for row in read_run(undisturbed.context, "run").attempts if row.level == "1")
+    found = accounts_of(undisturbed.file("1/equity.json"))["validation"]
+
+    assert sharpe(found.returns) == pytest.approx(verdict.figures[Part.VALIDATION]["sharpe"], rel=1e-6)
+    assert found.max_drawdown_intrabar == pytest.approx(verdict.figures[Part.VALIDATION]["max_drawdown_intrabar"])
