@@ -50,7 +50,7 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     if level.retries:
         console().print(f"retry: {level.retry.sentence}")
     console().print(
-        f"inherited: the winner of the level before and {level.inherit.neighbours} points within "
+        f"inherited: a choice of an earlier level and {level.inherit.neighbours} points within "
         f"{level.inherit.reach:g} of each range to either side"
     )
     console().print(f"costs: {level.costs.sentence}")
