@@ -140,13 +140,13 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord, shares: Can
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))
 
 
-def write_null_test(results_dir: Path, folder: Path, level: str, null: NullTest) -> None:
-    """Write the null test's result of a level.
+def write_null_test(results_dir: Path, folder: Path, null: NullTest) -> None:
+    """Write the null test's result.
 
     Raises:
         StoreUnwritable: the file cannot be written.
     """
-    _publish(results_dir, folder / level / "null.json", _text(null.model_dump(mode="json")))
+    _publish(results_dir, folder / "null.json", _text(null.model_dump(mode="json")))
 
 
 def read_json(path: Path) -> JsonValue:

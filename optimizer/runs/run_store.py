@@ -3,6 +3,7 @@
 Any process that reaches the database can continue any run; a run's files are derived from this record and its studies.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -22,7 +23,7 @@ from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level
 from optimizer.objective.sizing import WHOLE
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
-from optimizer.validation.evidence import NullTest
+from optimizer.validation.evidence import NullTest, Skill
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 from optimizer.validation.stored_model import StoredModel
@@ -56,6 +57,18 @@ class Verdict(StoredModel):
     """Share by which the gate's targets were relaxed; usually 0."""
     facts: AttemptFacts | None = None
     """What the plan of a retry depends on; None if the gate passed."""
+    skill: Skill | None = None
+    """Skill of the winner on the days that selected nothing; None without a winner."""
+
+    @property
+    def validation_days(self) -> float:
+        """Number of days behind the readings; NaN without a winner."""
+        return self.figures.get(Part.VALIDATION, {}).get("days", math.nan)
+
+    @property
+    def nearest(self) -> Mapping[str, float]:
+        """Without a winner: what the nearest trial misses on train, by constraint."""
+        return nearest_of(self.shortfall)
 
     @property
     def size(self) -> float:
@@ -159,9 +172,9 @@ class RunRecord(StoredModel):
     attempts: tuple[AttemptRow, ...] = ()
     forced: tuple[ForcedResume, ...] = ()
     surrogates: Annotated[int, Field(ge=0)] = SURROGATES
-    """Number of surrogate markets for the null test of each passed level, run at the end."""
-    null_tests: dict[str, NullTest] = Field(default_factory=dict)
-    """Null test results by level."""
+    """Number of surrogate markets of the null test, run at the end; 0 for none."""
+    null_test: NullTest | None = None
+    """Result of the null test so far; None before its first surrogate market."""
     recommendation: Recommendation | None = None
     """None before the end of the run."""
 
@@ -176,6 +189,11 @@ class RunRecord(StoredModel):
     def holdout(self) -> Holdout:
         """The holdout period of the run, the same in all its levels."""
         return self.levels[0].holdout
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The verdict on each level's last judged attempt, by level."""
+        return {each.level: each.verdict for each in self.attempts if each.verdict}
 
     def level(self, name: str) -> Level:
         """Return the level of that name as the curriculum defines it."""
@@ -249,6 +267,15 @@ class RunRecord(StoredModel):
 
 def _has_passed(attempt: AttemptRow) -> bool:
     return attempt.verdict is not None and attempt.verdict.passed
+
+
+def nearest_of(shortfall: Mapping[str, JsonValue]) -> dict[str, float]:
+    """Return the violations of the nearest trial of a shortfall, by constraint; empty if it names none."""
+    near = shortfall.get("closest_on_train")
+    violations = near.get("violations") if isinstance(near, dict) else None
+    if not isinstance(violations, dict):
+        return {}
+    return {name: float(value) for name, value in violations.items() if isinstance(value, int | float)}
 
 
 class RunStore:

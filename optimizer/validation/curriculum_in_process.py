@@ -1,7 +1,8 @@
 """Curriculum in this process: levels, attempts, verdicts and recommendation without queue, database and files.
 
 Every decision is that of a run with workers: the same state machine, first points, carried-over trials, verdict,
-evidence and rule of the recommendation. Simulations and tests that need many whole runs use it.
+evidence and rule of the recommendation. The null test runs it in each surrogate market; simulations and tests that need
+many whole runs use it, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,9 +39,12 @@ from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level
 from optimizer.objective.objective import Read, prepare_level
 from optimizer.search.in_process import search_in_process
+from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.space import search_space
-from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
-from optimizer.validation.evidence import Evidence, NullTest
+from optimizer.validation.analyses.null_test import null_test_of
+from optimizer.validation.analyses.surrogate_markets import surrogate
+from optimizer.validation.checks.mandate import mandate_checks
+from optimizer.validation.evidence import Evidence, NullRun, NullTest
 from optimizer.validation.evidence_collection import (
     NOT_REACHED,
     EvaluatedWinner,
@@ -49,7 +53,13 @@ from optimizer.validation.evidence_collection import (
     gather_evidence,
     holdout_bars,
 )
-from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
+from optimizer.validation.recommendation import (
+    Recommendation,
+    examined_level,
+    may_open_holdout,
+    needs_null_test,
+    recommend,
+)
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
 from optimizer.validation.walk_forward import SearchedWindow
 
@@ -105,27 +115,48 @@ def run_in_process(
     """Run a curriculum from its first level to its recommendation.
 
     `read`: candles of the levels; `read_holdout`: candles of the holdout period, None if there are none; `surrogates`:
-    markets of the null test of each passed level. Winners are not evaluated again, because their trials were evaluated
-    by this process.
+    markets of the null test. Winners are not evaluated again, because their trials were evaluated by this process.
 
     Raises:
         SettingsError: a level cannot be searched.
         DataError: candles are missing or invalid.
     """
     run = _CurriculumRun(levels, seed, read)
-    action = next_action(run.facts())
-    while not isinstance(action, Recommend):
-        if isinstance(action, Search):
-            run.search(action.level, action.attempt)
-        else:
-            run.judge()
-        action = next_action(run.facts())
+    action = run.until_end()
+    wanted = range(surrogates if needs_null_test(levels, run.verdicts()) else 0)
+    null = null_test_of(levels, [run_surrogate(levels, seed, read, number) for number in wanted])
     return InProcessRun(
         levels=run.levels,
         attempts=tuple(run.attempts),
         outcome=action.outcome,
         last=action.level,
-        recommendation=run.recommend(action, read_holdout, run.null_tests(surrogates)),
+        recommendation=run.recommend(action, read_holdout, null),
+    )
+
+
+def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -> NullRun:
+    """Run the whole curriculum in surrogate market `number` of the null test; reproducible by seed.
+
+    All levels read the same surrogate market, in order, with inheritance and retries, so that whatever one level learns
+    of another's days is part of the null distribution. The analyses that decide nothing are left out.
+
+    Raises:
+        SettingsError: a level cannot be searched.
+        DataError: candles are missing or invalid.
+    """
+    plain = [level.model_copy(update={"analyses": ()}) for level in levels]
+    run = _CurriculumRun(plain, trial_seed(seed, number), surrogate(plain, read, [seed, number]))
+    run.until_end()
+    verdicts = run.verdicts()
+    name = examined_level(plain, verdicts, plain[-1].name)
+    skill = verdicts[name].skill if name in verdicts else None
+    return NullRun(
+        surrogate=number,
+        t=skill.t if skill else 0.0,
+        sharpe=skill.sharpe if skill else None,
+        attempts=len(run.attempts),
+        passed=tuple(level.name for level in plain if level.name in verdicts and verdicts[level.name].passed),
+        mandate=all(check.met for check in mandate_checks(plain, verdicts)),
     )
 
 
@@ -152,6 +183,21 @@ class _CurriculumRun:
             ],
             ready=frozenset(self._written),
         )
+
+    def until_end(self) -> Recommend:
+        """Search and judge until no level is left to search."""
+        action = next_action(self.facts())
+        while not isinstance(action, Recommend):
+            if isinstance(action, Search):
+                self.search(action.level, action.attempt)
+            else:
+                self.judge()
+            action = next_action(self.facts())
+        return action
+
+    def verdicts(self) -> dict[str, AttemptFindings]:
+        """The findings of each level's last attempt."""
+        return {each.level.name: each.findings for each in self.attempts if each.findings}
 
     def search(self, name: str, number: int) -> None:
         """Run all trials of an attempt, with `walk_forward` window by window."""
@@ -231,18 +277,11 @@ class _CurriculumRun:
         findings = judge_attempt(case, self._read, on_access=_nothing, repeat=_nothing)
         self.attempts[-1] = replace(attempt, findings=findings)
 
-    def null_tests(self, surrogates: int) -> dict[str, NullTest]:
-        """The null test of each passed level; none for a failed gate, where it has no meaning."""
-        passed = [each for each in self.attempts if each.findings and each.findings.passed]
-        return {each.level.name: self._null_test(each, surrogates) for each in passed if surrogates}
-
-    def recommend(
-        self, action: Recommend, read_holdout: Read | None, null_tests: Mapping[str, NullTest]
-    ) -> Recommendation:
+    def recommend(self, action: Recommend, read_holdout: Read | None, null: NullTest | None) -> Recommendation:
         """Gather the evidence and apply the rule."""
-        verdicts = {each.level.name: each.findings for each in self.attempts if each.findings}
+        verdicts = self.verdicts()
         name = examined_level(self.levels, verdicts, action.level)
-        far = may_open_holdout(action.outcome, self.levels, verdicts)
+        far = may_open_holdout(self.levels, verdicts)
         found = verdicts[name].analyses if verdicts[name].winner else {}
         return recommend(
             outcome=action.outcome,
@@ -250,7 +289,7 @@ class _CurriculumRun:
             verdicts=verdicts,
             forced=(),
             evidence=self._evidence(self._last(name), read_holdout, may_open=far),
-            null_tests=null_tests,
+            null_test=null,
             analyses={each: cast("Mapping[str, JsonValue]", found[each]) for each in Analysis if each in found},
         )
 
@@ -266,6 +305,8 @@ class _CurriculumRun:
             parameters=winner.parameters,
             size=winner.size,
             trials=attempt.trials,
+            out_of_sample=attempt.findings.skill if attempt.findings else None,
+            looks=[each.findings.skill for each in self.attempts if each.findings and each.findings.skill],
             trials_of_run=counted_trials(own for each in self.attempts for own in each.own_trials()),
             seed=self._seed,
             windows=[each.choice for each in attempt.windows],
@@ -281,15 +322,6 @@ class _CurriculumRun:
             holdout,
             lacking,
         )
-
-    def _null_test(self, attempt: InProcessAttempt, surrogates: int) -> NullTest:
-        spec = NullTestSpec(
-            level=self._written[attempt.level.name],
-            attempts=attempt.number,
-            inherited=attempt.inherited.parameters,
-            seed=self._seed,
-        )
-        return null_test_of(spec, [run_null_test(spec, self._read, number) for number in range(surrogates)])
 
     def _last(self, name: str) -> InProcessAttempt:
         return next(each for each in reversed(self.attempts) if each.level.name == name)

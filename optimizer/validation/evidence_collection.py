@@ -25,6 +25,7 @@ from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.cross_validation import cross_validation
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
+from optimizer.validation.analyses.skill import skill_of
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
 from optimizer.validation.evidence import (
@@ -34,6 +35,7 @@ from optimizer.validation.evidence import (
     Evidence,
     ExcessReturn,
     HoldoutResult,
+    Skill,
 )
 from optimizer.validation.gate import gate_readings
 from optimizer.validation.holdout_log import HOLDOUT
@@ -76,6 +78,10 @@ class EvaluatedWinner:
     """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
+    out_of_sample: Skill | None = None
+    """Skill of the attempt's account on the days that selected nothing."""
+    looks: Sequence[Skill] = ()
+    """Skills of all attempts of the run, which may have read the same days."""
     trials_of_run: int
     """Number of completed and pruned trials of every level and attempt, those of windows included."""
     seed: int
@@ -143,7 +149,9 @@ def gather_evidence(
         attempt=subject.attempt,
         trial=subject.trial,
         parameters=dict(subject.parameters),
+        out_of_sample=subject.out_of_sample,
         deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
+        out_of_sample_deflation=deflate_out_of_sample(subject.out_of_sample, subject.looks),
         overfit=_overfit(subject, returns),
         cross_validation=cross_validation(
             returns, prepared[Part.TRAIN], runs[Part.TRAIN], subject.level.split.embargo_days
@@ -187,10 +195,39 @@ def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflat
     )
 
 
+def deflate_out_of_sample(found: Skill | None, looks: Sequence[Skill]) -> DeflatedSharpe | None:
+    """Return the DSR of an account out of sample; the trials are the attempts that read any of its days.
+
+    Its variance is that of their Sharpe ratios; the first attempt has no rival and is not deflated.
+    """
+    if found is None or found.sharpe is None:
+        return None
+    rivals = [look for look in looks if look.first_day <= found.last_day and look.last_day >= found.first_day]
+    ratios = [per_period(look.sharpe or 0.0, DAYS_A_YEAR) for look in rivals]
+    count = max(1, len(ratios))
+    luck = deflated_benchmark(float(np.var(ratios, ddof=1)) if count > 1 else 0.0, count)
+    moments = ReturnMoments(
+        sharpe=per_period(found.sharpe, DAYS_A_YEAR),
+        periods=found.days,
+        skewness=found.skewness or 0.0,
+        kurtosis=3.0 if found.kurtosis is None else found.kurtosis,
+    )
+    probability = finite_or_none(probabilistic_sharpe(moments, luck))
+    return DeflatedSharpe(
+        sharpe=found.sharpe,
+        days=found.days,
+        trials=count,
+        expected_maximum=_a_year(luck),
+        probability=probability,
+        effective_trials=float(count),
+        effective_probability=probability,
+    )
+
+
 def held_sizes(level: Level, train: Sequence[Prepared]) -> HeldSizes:
     """Return the size of each benchmark's account by the level's risk budget; 1 without one."""
     return {
-        benchmark: held_size(level, _benchmark_account(level, train, side))
+        benchmark: held_size(level, benchmark_account(level, train, side))
         for benchmark, side in HELD_POSITIONS[level.direction]
     }
 
@@ -225,13 +262,14 @@ def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[s
 
 def _benchmark_of(level: Level, prepared: Sequence[Prepared], held: HeldSizes) -> tuple[Benchmark, Portfolio]:
     found = [
-        (benchmark, _benchmark_account(level, prepared, side).sized(held[benchmark]))
+        (benchmark, benchmark_account(level, prepared, side).sized(held[benchmark]))
         for benchmark, side in HELD_POSITIONS[level.direction]
     ]
     return max(found, key=lambda pair: float(pair[1].returns.mean()))
 
 
-def _benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+def benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+    """Return the account that holds every dataset from its first bar, long (1) or short (-1)."""
     return portfolio(
         [buy_and_hold(each, side, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
@@ -280,6 +318,7 @@ def _holdout(
         equity=_short(account.equity),
         drawdown=_short(account.drawdowns),
         buy_and_hold=_short(passive.equity),
+        skill=skill_of(HOLDOUT, account, benchmark_account(subject.level, prepared, 1), subject.seed),
     )
 
 

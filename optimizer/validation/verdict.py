@@ -4,6 +4,7 @@ Validation is opened for the candidates, or with `walk_forward` window by window
 once after the gate is evaluated. Each opening is logged before the read.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,8 +32,10 @@ from optimizer.validation.analyses.regime_sets import regime_sets
 from optimizer.validation.analyses.regimes import label, regime_table
 from optimizer.validation.analyses.sensitivity import stability
 from optimizer.validation.analyses.similarity import similarity
+from optimizer.validation.analyses.skill import out_of_sample_skill
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
+from optimizer.validation.evidence import Skill
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
 from optimizer.validation.selection import Winner, attempt_facts, candidates, choose, closest, size_of
 from optimizer.validation.walk_forward import SearchedWindow, chosen_trial, metrics_by_window
@@ -96,6 +99,8 @@ class AttemptFindings:
     """The winner's portfolio by part; with `walk_forward` validation is that of all windows out of sample."""
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The buy-and-hold portfolio by part; with a risk budget, at the size that has the same risk on train."""
+    skill: Skill | None = None
+    """Skill of the account on the days that selected nothing; None without a winner."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -129,6 +134,17 @@ class AttemptFindings:
         return self.case.relaxed
 
     @property
+    def validation_days(self) -> float:
+        """Number of days behind the gate's readings; NaN without a winner."""
+        return self.winner.validation.metrics["days"] if self.winner else math.nan
+
+    @property
+    def nearest(self) -> Mapping[str, float]:
+        """Without a winner: what the nearest trial misses on train, by constraint."""
+        near = closest(self.case.trials) if self.winner is None else None
+        return dict(near.constraints) if near else {}
+
+    @property
     def reason(self) -> str:
         """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
         if self.winner is None:
@@ -160,6 +176,8 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         on_access(Part.TEST, [winner.number], None)
         prepared[Part.TEST], choices[Part.TEST] = prepare_level(level, Part.TEST, read), [winner.choice]
         runs[Part.TEST] = trade_choices(level, prepared[Part.TEST], choices[Part.TEST])
+    accounts = {part: portfolio(found) for part, found in runs.items()}
+    benchmark = _benchmark(level, prepared)
     return AttemptFindings(
         case=case,
         winner=winner,
@@ -167,9 +185,10 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST, winner.size)
         if Part.TEST in prepared
         else None,
-        accounts={part: portfolio(found) for part, found in runs.items()},
+        accounts=accounts,
+        benchmark=benchmark,
+        skill=out_of_sample_skill(accounts, benchmark, case.seed),
         costs=_costs(level, winner.parameters, runs),
-        benchmark=_benchmark(level, prepared),
         analyses={**stressed, **_analyses(case, winner, stress_case)},
         window_metrics=metrics_by_window(level, runs[Part.VALIDATION]) if case.windows else (),
     )

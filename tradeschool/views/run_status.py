@@ -10,14 +10,16 @@ from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_table import named_values
-from optimizer.validation.checks import CheckStage
+from optimizer.validation.checks.check import Axis
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 from tradeschool.views.backtest_result import size_line
 from tradeschool.views.terminal import console
 from workers.monitoring.run_status import AttemptStatus, RunStatus
 
-SHUT, OPEN = "failed", "met"
+RESULTS = {True: "met", False: "failed", None: "unknown"}
+WARNING = "warning"
+"""Result of a diagnostic that misses its bound: it decides nothing."""
 MAX_FRONT = 20
 """Trials of a Pareto front that are printed at most."""
 
@@ -26,9 +28,8 @@ def show(status: RunStatus) -> None:
     """Print each attempt with its trials, best trial and gate, then the null tests and the recommendation."""
     for each in status.attempts:
         _show_attempt(status.record, each)
-    for level in status.levels:
-        if level.null_test:
-            console().print(f"level {level.name}: {level.null_test.sentence}")
+    if status.record.null_test:
+        console().print(status.record.null_test.sentence)
     for forced in status.record.forced:
         console().print(
             f"resumed with --force after a change on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} {forced.was} -> "
@@ -41,12 +42,16 @@ def show(status: RunStatus) -> None:
 
 def show_recommendation(found: Recommendation) -> None:
     """Print the checks of a run and the recommendation that follows from them."""
-    table = Table("check", "required for", "finding", "result")
+    table = Table("check", "answers", "finding", "result")
     for check in found.checks:
-        needed = "paper trading" if check.needed_for is CheckStage.PAPER else "deployment"
-        table.add_row(check.name, needed, check.found, {True: OPEN, False: SHUT, None: "unknown"}[check.met])
+        result = WARNING if check.axis is Axis.DIAGNOSTIC and check.met is False else RESULTS[check.met]
+        table.add_row(check.name, check.axis, check.found, result)
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
+    if found.would_change:
+        console().print("what would change it:")
+    for line in found.would_change:
+        console().print(f"  {line}")
 
 
 def show_trial(trial: FrozenTrial) -> None:
@@ -143,7 +148,7 @@ def _gate_table(verdict: Verdict) -> Table:
             else f"{_number(reading.name, reading.low)} .. {_number(reading.name, reading.high)}",
             f"{reading.trades:,}",
             _target(reading),
-            OPEN if reading.met else SHUT,
+            RESULTS[reading.met],
             _figure(verdict, Part.TEST, reading),
         )
     return table

@@ -29,20 +29,20 @@ def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
         yield _TrialBars(bars).tell
 
 
-def show_null_test() -> Callable[[str, int, int], None]:
-    """Return a function that periodically prints the progress of the null test."""
+def show_null_test() -> Callable[[int, int], None]:
+    """Return a function that prints the progress of the null test every ten seconds."""
+    begun: tuple[float, int] | None = None
     due = time.monotonic() + FIRST_NULL_TEST_SECONDS
-    begun: dict[str, tuple[float, int]] = {}
 
-    def tell(level: str, done: int, wanted: int) -> None:
-        nonlocal due
+    def tell(done: int, wanted: int) -> None:
+        nonlocal due, begun
         now = time.monotonic()
-        since, first = begun.setdefault(level, (now, done))
+        begun = begun or (now, done)
         if now < due:
             return
-        due = now + LINE_EVERY
+        due, (since, first) = now + LINE_EVERY, begun
         left = f", ETA {(wanted - done) * (now - since) / (done - first):.0f} s" if done > first else ""
-        say(f"level {level}: null test: {done:,} of {wanted:,} surrogate markets{left}")
+        say(f"null test: {done:,} of {wanted:,} surrogate markets{left}")
 
     return tell
 

@@ -17,11 +17,11 @@ from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.trial_summary import TrialView
-from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion, gate_readings
-from optimizer.validation.recommendation import Recommendation
+from optimizer.validation.recommendation import Recommendation, needs_null_test
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
+from workers.coordinator.run.finalize import NULL_TEST_NAME, read_null_runs
 from workers.coordinator.run.run_record import end_reason, next_of
 from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall, eta_seconds
@@ -74,8 +74,6 @@ class LevelStatus:
     """In order of time; the last attempt decides the level."""
     has_equity: bool
     """Whether the equity curve of the selected trial was saved."""
-    null_test: NullTest | None
-    """Result of the null test; None if none was made."""
 
     @property
     def name(self) -> str:
@@ -113,6 +111,8 @@ class RunStatus:
     recommendation: Recommendation | None
     """Recommendation at the end of the run; None before."""
     has_report: bool
+    null_finished: int = 0
+    """Surrogate markets of the null test that are finished."""
     stall: Stall | None = None
     """Reason why the search is stalled; None if it is not, no level is searched, or the queue is not available."""
 
@@ -137,11 +137,25 @@ class RunStatus:
         return self.action.outcome if isinstance(self.action, End) else None
 
     @property
+    def is_in_null_test(self) -> bool:
+        """Whether surrogate markets are evaluated next, by the same workers as trials."""
+        return isinstance(self.action, Recommend) and self.is_active and self.null_finished < self.null_planned
+
+    @property
+    def null_planned(self) -> int:
+        """Planned surrogate markets of the null test; 0 if it cannot matter."""
+        record = self.record
+        planned = record.surrogates if needs_null_test(record.levels, record.verdicts) else 0
+        return max(planned, self.null_finished)
+
+    @property
     def reason(self) -> str:
         """Sentence on how the run ended, or on its next action."""
         match self.action:
             case End(outcome, level):
                 return end_reason(self.record, outcome, level)
+            case Recommend() if self.null_finished < self.null_planned:
+                return f"next: null test, {self.null_finished} of {self.null_planned} surrogate markets are finished"
             case Recommend():
                 return "next: make the recommendation from the level results"
             case Wait(level):
@@ -165,12 +179,14 @@ def read_run_status(context: RunContext, record: RunRecord, studies: StudyWatch,
         is_active=not isinstance(action, End) and has_leader(context.storage_url, record.name),
         recommendation=record.recommendation,
         has_report=(folder / REPORT_NAME).is_file(),
+        null_finished=len(read_null_runs(folder / NULL_TEST_NAME)),
     )
 
 
 def with_queue(status: RunStatus, queue: Snapshot | None) -> RunStatus:
     """Return the status with the stall of the queue; unchanged if the queue is not available or not stalled."""
-    stall = queue.stall if queue and status.is_active and isinstance(status.action, Search) else None
+    is_queued = isinstance(status.action, Search) or status.is_in_null_test
+    stall = queue.stall if queue and status.is_active and is_queued else None
     if stall is None:
         return status
     return replace(status, stall=stall, levels=tuple(_stall_of(level, stall) for level in status.levels))
@@ -191,7 +207,6 @@ def _level(
         state=_state(record, level, rows, action),
         attempts=tuple(_attempt(record, row, studies, now) for row in rows),
         has_equity=(folder / level.name / EQUITY_NAME).is_file(),
-        null_test=record.null_tests.get(level.name),
     )
 
 

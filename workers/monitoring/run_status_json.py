@@ -24,6 +24,9 @@ def as_page(status: RunStatus) -> dict[str, JsonValue]:
         "is_active": status.is_active,
         "stalled": status.stall,
         "next": None if status.outcome else status.reason,
+        "null": null_test_json(status.record.null_test) if status.record.null_test else None,
+        "null_progress": {"finished": status.null_finished, "planned": status.null_planned},
+        "null_is_next": status.is_in_null_test,
         "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
         "has_report": status.has_report,
     }
@@ -42,6 +45,7 @@ def as_result(status: RunStatus) -> dict[str, JsonValue]:
         "stalled": status.stall,
         "outcome": status.outcome,
         "exit_reason": status.reason,
+        "null": null_test_json(status.record.null_test) if status.record.null_test else None,
         "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
         "forced": [each.model_dump(mode="json") for each in status.record.forced],
     }
@@ -66,7 +70,6 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         **_size(level=level, verdict=verdict),
         "reason": verdict.reason if verdict else "",
         "has_equity": level_status.has_equity,
-        "null": null_test_json(level_status.null_test) if level_status.null_test else None,
         "datasets": [
             {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}
             for each in level.datasets

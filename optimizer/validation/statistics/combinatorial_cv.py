@@ -3,8 +3,8 @@
 The days are cut into N folds in time order. In each of the C(N, k) splits, k folds are test and the other days train,
 without the days next to a test fold: `purge` days on both sides, and `embargo` more days after it. The trial with the
 highest Sharpe ratio on train is traded on the test folds. Every fold is test in C(N - 1, k - 1) splits; the j-th of
-them makes path j, so there are k / N * C(N, k) paths over all days. Their Sharpe ratios are what the choice would have made
-in as many histories out of sample.
+them makes path j, so there are k / N * C(N, k) paths over all days. Their Sharpe ratios are what the choice would have
+made in as many histories out of sample.
 
 Source: M. Lopez de Prado, Advances in Financial Machine Learning (2018), 12.4; purging and embargo 7.4.
 """

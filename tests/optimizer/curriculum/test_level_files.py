@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.curriculum.level_files import find_level, load_levels
+from optimizer.curriculum.level_files import find_level, load_levels, sets_holdout
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
@@ -141,11 +141,20 @@ def test_a_file_sets_the_holdout_period_of_its_levels(write) -> None:
     assert "holdout" in levels[0].model_dump(mode="json")
 
 
-def test_a_file_without_a_holdout_period_has_the_default_one(write) -> None:
-    levels = load_levels(write(WHOLE))
+def test_without_a_holdout_period_it_lasts_to_the_last_settled_day(write) -> None:
+    for file in (write(WHOLE), None):
+        levels = load_levels(file)
 
-    assert {level.holdout.window for level in levels} == {HOLDOUT_WINDOW}
-    assert "holdout" not in levels[0].model_dump(mode="json"), "records of default levels keep their bytes"
+        assert {level.holdout.window.start for level in levels} == {HOLDOUT_WINDOW.start}
+        assert levels[0].holdout.end in {settled_day(), settled_day() - timedelta(days=1)}
+        assert {level.holdout for level in levels} == {levels[0].holdout}
+        recorded = type(levels[0]).model_validate(levels[0].model_dump(mode="json"))
+        assert recorded.holdout == levels[0].holdout, "a run keeps the days that it began with"
+
+
+def test_a_file_may_leave_the_holdout_period_out(write) -> None:
+    assert not sets_holdout(write(WHOLE))
+    assert sets_holdout(write("holdout = { start = 2023-11-01, end = 2024-02-01 }\n" + WHOLE))
 
 
 def test_a_holdout_period_may_last_to_the_last_settled_day(write) -> None:

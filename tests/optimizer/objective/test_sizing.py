@@ -6,12 +6,15 @@ from datetime import date
 import empyrical
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
 from optimizer.objective.objective import backtest, evaluate, evaluate_part, prepare_level, stored_metrics
-from optimizer.objective.portfolio import portfolio
+from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.sizing import sized, solve_size, volatility
 from optimizer.objective.trial_result import Evaluation, TrialOutcome
 from optimizer.strategies.trade_management import TradeManagement
@@ -208,3 +211,27 @@ def test_the_size_of_a_level_over_one_dataset_is_that_of_its_own_days():
     assert found.metrics["size"] == pytest.approx(
         min(1.0, 0.05 / empyrical.annual_volatility(returns, annualization=365))
     )
+
+
+daily = st.lists(st.tuples(st.floats(-0.2, 0.2), st.floats(0.0, 0.1)), min_size=2, max_size=60)
+
+
+@given(daily, st.floats(0.01, 3.0), st.floats(0.01, 3.0))
+@settings(deadline=None, max_examples=150)
+def test_the_drawdown_never_falls_as_the_size_grows(moves, one, other):
+    returns = np.array([move for move, _ in moves])
+    lows = np.minimum(returns, 0.0) - np.array([below for _, below in moves])
+    account = Portfolio(days=np.arange(len(moves)), returns=returns, low_returns=lows)
+
+    assert account.max_drawdown_at(min(one, other)) <= account.max_drawdown_at(max(one, other)) + 1e-12
+
+
+@pytest.mark.parametrize("limit", [0.002, 0.01, 0.03])
+def test_bisection_finds_the_root_that_scipy_finds(unsized, limit):
+    account = portfolio(unsized)
+    root = brentq(lambda size: portfolio(sized(unsized, size)).max_drawdown_intrabar - limit, 1e-6, 1.0, xtol=1e-13)
+    found = solve_size(level(Risk(max_drawdown=limit)), TradeManagement(), account, unsized)
+
+    assert found == pytest.approx(root, rel=2e-9)
+    closes = portfolio(sized(unsized, found))
+    assert metrics.max_drawdown(closes.equity) == pytest.approx(-empyrical.max_drawdown(closes.returns), rel=1e-9)

@@ -9,12 +9,13 @@ from optimizer.level.spec import Level, Split
 from optimizer.runs.run_store import RunRecord
 from optimizer.search.trial_table import export
 from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
+from optimizer.validation.recommendation import needs_null_test
 from tests.factories.in_process_runs import ALMOST, ANY, DATASETS, NONE, RunHarness, level
 from tests.factories.stores import seal_made
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW, find_dataset
 from tradeschool.store.frame_store import FrameStore
 
-SEED = 7
+SEED = 3
 MILD = StressLimits(
     windows=(),
     costs_profit_factor=0.01,
@@ -59,7 +60,19 @@ def test_one_process_decides_as_the_coordinator(whole: RunHarness, levels: tuple
     assert _tables(run) == [whole.table(row.level, row.number) for row in ended.record.attempts]
     assert _attempts(run) == _recorded(ended.record)
     assert ended.record.recommendation is not None
+    assert (ended.record.null_test is not None) == needs_null_test(levels, ended.record.verdicts)
     assert run.recommendation.model_dump_json() == ended.record.recommendation.model_dump_json()
+
+
+def test_the_null_test_is_left_out_where_alpha_is_not_positive(whole: RunHarness) -> None:
+    """Seeds 1 and 3 end with a negative and a positive alpha."""
+    levels = (level("1", ANY), level("2", ANY, trials=12))
+    store = whole.context.store
+
+    without, tested = (run_in_process(levels, seed, store.arrays, None, surrogates=1) for seed in (1, 3))
+
+    assert (without.recommendation.skill.surrogates, tested.recommendation.skill.surrogates) == (0, 1)
+    assert without.recommendation.skill.out_of_sample.t < 0
 
 
 def test_without_holdout_candles_the_recommendation_says_so(whole: RunHarness) -> None:

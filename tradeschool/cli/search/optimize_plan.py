@@ -62,8 +62,8 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     if level.risk:
         console().print(level.risk.sentence)
     embargo = (
-        f"embargo of {level.split.embargo_days} days before validation and test; a warm-up of {parts[0].warm_up} bars, "
-        "which lie before validation and test and inside train"
+        f"embargo before validation and test: {level.split.embargo_days} days; "
+        f"warm-up: {parts[0].warm_up} bars inside train, before validation and test"
     )
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -107,30 +107,34 @@ def run_levels_with(dispatchers: DispatcherFactory, context: RunContext, name: s
 
 
 def finalize_again(
+    dispatchers: DispatcherFactory,
     context: RunContext,
     name: str,
     options: FinalizeOptions,
     stop: Callable[[], bool],
     *,
-    levels: Sequence[str] = (),
     surrogates: int = 0,
 ) -> RunRecord:
-    """Extend the null tests of these levels to `surrogates` markets, and renew the recommendation of an ended run.
+    """Extend the null test to `surrogates` markets, and renew the recommendation of an ended run.
 
     Raises:
         KeyboardInterrupt: `stop` has returned True.
-        SettingsError: A level was not judged, or code, settings or candles of the run have changed.
+        SettingsError: Code, settings or candles of the run have changed.
         LeadershipLost: Another process may execute the run.
+        ServiceUnreachable: Redis stays away during the null test.
     """
     with about(run=name), _acquire(context, name, stop) as leadership:
         record = read_run(context, name)
         require_unchanged(context, record)
-        with run_finalizer(context, leadership, stop, options) as finalizer:
-            for level in levels:
-                record = finalizer.with_null_test(record, level, surrogates)
+        search_context = SearchContext(
+            dispatchers=dispatchers, leadership=leadership, outage=Outage(), on_progress=_no_progress, stop=stop
+        )
+        with run_finalizer(context, search_context, options) as finalizer:
+            if surrogates:
+                record = finalizer.with_null_test(record, surrogates)
             action = next_of(context, record.model_copy(update={"recommendation": None}))
-            if isinstance(action, Recommend):
-                record = finalizer.finalize(record, action)
+            if isinstance(action, Recommend) and record.recommendation:
+                record = finalizer.recommend(record, action)
                 write_results(context, record, End(action.outcome, action.level))
         return record
 
@@ -183,9 +187,12 @@ def _take_step(search_context: SearchContext, run: RecordedRun, action: NextActi
             search_context.require_leadership()
             _record_verdict(run, judged)
         case Recommend():
-            options = control.finalize
-            with run_finalizer(context, search_context.leadership, search_context.stop, options) as finalizer:
+            with run_finalizer(context, search_context, control.finalize) as finalizer:
                 finalizer.finalize(record, action)
+
+
+def _no_progress(*_: object) -> None:
+    """Report nothing: no trial is searched."""
 
 
 def _record_verdict(run: RecordedRun, judged: AttemptRow) -> None:

@@ -19,7 +19,7 @@ from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
-from optimizer.validation.holdout_log import log_access
+from optimizer.validation.holdout_log import log_access, out_of_sample_days, part_days
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
 from optimizer.validation.walk_forward import SearchedWindow
 from optimizer.validation.winner_setup import WinnerSetup, setup_of
@@ -33,6 +33,7 @@ from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
+from workers.queue.job_names import is_null_study
 from workers.queue.messages import level_digests
 from workers.queue.trial_queue import connect
 
@@ -47,13 +48,14 @@ log = logging.getLogger(__name__)
 
 def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
     """Dispatchers to the workers of a Redis queue."""
+    work = context.work
 
     def dispatcher(study: str) -> Dispatcher:
         return QueueDispatcher(
             TrialQueue(connection=connect(redis_url)),
             study=study,
             url=redis_url,
-            job_timeout_seconds=context.work.trial_timeout_seconds,
+            job_timeout_seconds=work.surrogate_timeout_seconds if is_null_study(study) else work.trial_timeout_seconds,
             signer=context.signer,
         )
 
@@ -121,8 +123,18 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
     )
 
     def on_access(part: Part, numbers: Sequence[int], window: int | None) -> None:
-        now = datetime.now(UTC)
-        log_access(run.folder, part, level=level.name, attempt=attempt.number, window=window, trials=numbers, now=now)
+        days = part_days(level, part) if window is None else out_of_sample_days(level, window)
+        now, name = datetime.now(UTC), level.name
+        log_access(
+            run.folder,
+            part,
+            level=name,
+            attempt=attempt.number,
+            window=window,
+            trials=numbers,
+            now=now,
+            days=days,
+        )
 
     def repeat(number: int, train: Sequence[Prepared], window: int | None) -> None:
         found = verify(run, attempt, number, train, attempt.window(window) if window else None)
@@ -284,4 +296,5 @@ def _verdict(findings: AttemptFindings) -> Verdict:
         shortfall={} if findings.passed else shortfall(findings),
         relaxed=findings.case.relaxed,
         facts=None if findings.passed else findings.facts,
+        skill=findings.skill,
     )

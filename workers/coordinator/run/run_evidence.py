@@ -26,7 +26,7 @@ from optimizer.validation.evidence_collection import (
     gather_evidence,
     holdout_bars,
 )
-from optimizer.validation.holdout_log import HOLDOUT, log_access
+from optimizer.validation.holdout_log import HOLDOUT, holdout_days, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
@@ -45,23 +45,23 @@ def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -
         DataError: Candles of the run are missing, or changed.
     """
     record = run.record
-    judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
+    judged = record.verdicts
     subject = _subject(run, action, judged)
     analyses = _analyses(run, subject.level.name) if subject else {}
-    far = may_open_holdout(action.outcome, record.levels, judged)
+    far = may_open_holdout(record.levels, judged)
     return recommend(
         outcome=action.outcome,
         levels=record.levels,
         verdicts=judged,
         forced=[each.what for each in record.forced],
         evidence=_evidence(run, subject, processes, may_open=far) if subject else None,
-        null_tests=record.null_tests,
+        null_test=record.null_test,
         analyses=analyses,
     )
 
 
 def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict]) -> EvaluatedWinner | None:
-    """The winner that is evaluated; None if its level has none."""
+    """The winner that is evaluated; None if no level has one."""
     record = run.record
     name = examined_level(record.levels, judged, action.level)
     row, verdict = record.last(name), judged[name]
@@ -74,6 +74,8 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         parameters=verdict.parameters,
         size=verdict.size,
         trials=run.trials(row),
+        out_of_sample=verdict.skill,
+        looks=[row.verdict.skill for row in record.attempts if row.verdict and row.verdict.skill],
         trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
         windows=[_choice(each) for each in row.windows],
@@ -98,7 +100,8 @@ def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGrou
     holdout = None
     if lacking is None:
         trials, now = [subject.trial], datetime.now(UTC)
-        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
+        days = holdout_days(level)
+        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now, days=days)
         holdout = holdout_bars(level, context.holdout.arrays)
     store = context.searched(level)
     prepared = {part: prepare_level(level, part, store.arrays) for part in level.parts}

@@ -21,7 +21,7 @@ from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.objective import evaluate_runs, prepare_level, stored_metrics
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.validation.holdout_log import log_access
+from optimizer.validation.holdout_log import Days, log_access
 from optimizer.validation.selection import choice_of
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
@@ -132,7 +132,7 @@ def changed_since(context: RunContext, record: RunRecord) -> list[str]:
     return [f"{name} was {was}, is {now}" for name, (was, now) in found.items() if name != "settings"]
 
 
-def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime) -> str:
+def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime, days: Days = ()) -> str:
     """Log an access to validation or test in the run's folder, and return a message on it; `row` is level and attempt.
 
     Raises:
@@ -140,7 +140,7 @@ def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, 
     """
     level, attempt = row
     run = folder.name
-    is_new = log_access(folder, part, level=level, attempt=attempt, trials=[trial], now=now)
+    is_new = log_access(folder, part, level=level, attempt=attempt, trials=[trial], now=now, days=days)
     if is_new:
         log.info("part opened", extra={"action": "part_opened", "run": run, "part": part.value, "trial": trial})
     said = "written to" if is_new else "this look stands already in"

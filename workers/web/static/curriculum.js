@@ -19,7 +19,20 @@ export function showCurriculum(box, run, shown, choose) {
   const idle = !run.is_active && !run.outcome;
   show(box, idle && h("p", { class: "idle", key: "idle" }, "This run is not active. Resume it: ", h("code", {}, `tradeschool optimize resume ${run.run}`), "."),
     run.levels.map((level) => card(level, level.level === shown, choose)),
+    nullTest(run),
     h("p", { class: "sub", key: "holdout" }, `Holdout period, which no search reads: ${run.holdout_period}`));
+}
+
+const NULL_TEST = "Null test: the whole curriculum is repeated in surrogate markets without skill, by ordinary jobs on the queue";
+
+/** The null test: its progress while it runs, then its result. */
+function nullTest(run) {
+  const { finished, planned } = run.null_progress;
+  if (finished < planned && (finished > 0 || run.null_is_next)) return h("div", { class: "null", key: "null", title: NULL_TEST },
+    h("div", { class: "barline" }, h("span", {}, h("b", {}, `${count(finished)} / ${count(planned)}`), " surrogate markets of the null test")),
+    h("div", { class: "bar", role: "progressbar", "aria-label": "Surrogate markets of the null test", "aria-valuemin": 0, "aria-valuemax": planned, "aria-valuenow": finished },
+      h("span", { class: "complete", style: { width: `${(100 * finished) / Math.max(1, planned)}%` } })));
+  return run.null && h("p", { class: "sub null", key: "null", title: NULL_TEST }, `${upper(run.null.sentence)}.`);
 }
 
 function card(level, isShown, choose) {
@@ -32,7 +45,6 @@ function card(level, isShown, choose) {
     level.gate.length > 0 && gate(level),
     level.risk && h("p", { class: "sub", key: "risk" }, sizing(level)),
     attempt?.front.length > 0 && front(level, attempt),
-    nullLine(level),
     level.reason && level.state !== "searching" && h("p", { class: "sub" }, level.reason),
     attempt && h("button", { class: "plain", type: "button", "aria-pressed": String(isShown), onclick: () => choose(level.level) }, isShown ? "Search shown below" : "Show search"));
 }
@@ -82,9 +94,6 @@ const front = (level, attempt) => h("details", { class: "front", key: "front" },
   h("table", { class: "gate" },
     h("thead", {}, h("tr", {}, ["trial", ...level.objective.map(words)].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, attempt.front.map((trial) => h("tr", { key: String(trial.number) }, h("th", { scope: "row" }, `trial ${trial.number}`), level.objective.map((name) => h("td", {}, said(name, trial.values[name]))))))));
-
-const NULL_TEST = "Null test: the search is repeated on surrogate markets without skill; the false-positive rate is the share that passes the same gate";
-const nullLine = (level) => level.null && h("p", { class: "sub null", title: NULL_TEST }, `${upper(level.null.sentence)}.`);
 
 /** The 95 % bootstrap confidence interval, if known. */
 const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % confidence interval (bootstrap)" }, `${said(reading.name, reading.low).replace(" %", "")} to ${said(reading.name, reading.high)}`);

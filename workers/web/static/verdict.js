@@ -23,14 +23,20 @@ export class Verdict {
 
 const KINDS = { deploy: "good", paper_trade: "warn", do_not_deploy: "bad" };
 
+const MARKS = { met: "✓ ", open: "? ", missed: "✗ ", warning: "! " };
+const kindOf = (check) => (check.met ? "met" : check.met === null ? "open" : check.axis === "diagnostic" ? "warning" : "missed");
+
 function showRecommendation(box, run) {
   const said = run?.recommendation;
   if (!said) return show(box, h("p", { class: "empty" }, nothingYet(run)), reportLink(run));
-  const met = said.checks.filter((check) => check.met).length;
+  const deciding = said.checks.filter((check) => check.axis !== "diagnostic");
+  const met = deciding.filter((check) => check.met).length;
   show(box, h("p", { class: `verdict ${KINDS[said.action]}` }, words(said.action)), h("p", {}, `${upper(said.rule)}: ${said.reason}.`),
     h("p", { class: "empty" }, `Outcome: ${said.tier}.`, said.level && ` Candidate: the winner of level ${said.level}.`),
-    h("details", {}, h("summary", {}, `${count(met)} of ${count(said.checks.length)} checks met`),
-      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: check.met ? "met" : check.met === null ? "open" : "missed" }, h("span", { class: "mark" }, check.met ? "✓ " : check.met === null ? "? " : "✗ "), check.found)))),
+    said.would_change.length > 0 && h("details", { open: true }, h("summary", {}, "What would change the answer"),
+      h("ul", { class: "checks" }, said.would_change.map((line) => h("li", {}, line)))),
+    h("details", {}, h("summary", {}, `${count(met)} of ${count(deciding.length)} deciding checks met`),
+      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: kindOf(check) }, h("span", { class: "mark" }, MARKS[kindOf(check)]), `${check.axis}: ${check.found}`)))),
     reportLink(run));
 }
 

@@ -56,7 +56,7 @@ def test_choices_among_noise_make_nothing_out_of_sample() -> None:
         returns = np.random.default_rng(seed).normal(0, 0.01, (400, 50))
         found = combinatorial_paths(returns)
         assert found is not None
-        assert sharpe_ratios(returns).max() > found.sharpes.mean()
+        assert sharpe_ratios(returns).max() >= found.sharpes.mean()
         means.append(float(found.sharpes.mean()))
 
     assert abs(np.mean(means)) < 5 * np.std(means, ddof=1) / math.sqrt(len(means))
