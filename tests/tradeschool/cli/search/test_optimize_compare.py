@@ -67,7 +67,8 @@ def of(compare: Command, *words: str) -> dict:
 def test_two_runs_are_compared_side_by_side(compare: Command, harness: RunHarness) -> None:
     found = of(compare, "one", "other")
     (compared,) = found["levels"]
-    verdicts = [read_run(harness.context, name).attempts[0].verdict for name in ("one", "other")]
+    records = [read_run(harness.context, name) for name in ("one", "other")]
+    verdicts = [record.attempts[0].verdict for record in records]
 
     assert found["runs"] == ["one", "other"]
     assert found["code"]["same"] is True
@@ -81,7 +82,10 @@ def test_two_runs_are_compared_side_by_side(compare: Command, harness: RunHarnes
         assert row["values"] == [each.parameters[row["name"]] for each in verdicts]
     assert [row["same"] for row in compared["data"]] == [True, True]
     assert {row["name"] for row in compared["gate"]} >= {"sharpe", "win_rate", "trades"}
-    assert found["recommendation"]["actions"] == ["do not deploy", "do not deploy"]
+    assert found["recommendation"]["actions"] == [record.recommendation.action_words for record in records]
+    assert [row["name"] for row in found["recommendation"]["checks"]] == [
+        check.name for check in records[0].recommendation.checks
+    ]
 
 
 def test_metrics_and_intervals_are_those_of_the_winners_daily_returns(compare: Command, harness: RunHarness) -> None:
