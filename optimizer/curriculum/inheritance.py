@@ -1,4 +1,4 @@
-"""Inheritance: first points of a search around choices of earlier searches, each with eight neighbours."""
+"""Inheritance: first points of a search around choices of earlier searches, each with its neighbours."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,6 @@ from optimizer.level.spec import Bounds, Level, Parameters
 from optimizer.objective.trial_result import rounded
 from optimizer.strategies.parameter_ranges import around
 from optimizer.strategies.protocol import FloatParameter, Parameter, completed, load
-
-NEIGHBOURS = 8
-"""Number of quasi-random points around an inherited winner."""
 
 
 def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[Parameters, ...]:
@@ -25,7 +22,7 @@ def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[
     kinds, centre = {parameter.name: parameter for parameter in strategy.parameters}, completed(strategy, winner)
     box = around(level, centre)
     inside = {name: _inside(kinds[name], bounds, centre[name]) for name, bounds in level.ranges.items()}
-    units = [_units(seed, level.name, number, len(box)) for number in range(1, NEIGHBOURS + 1)]
+    units = [_units(seed, level.name, number, len(box)) for number in range(1, level.inherit.neighbours + 1)]
     neighbours = [
         {name: _grid_value(kinds[name], bounds, unit) for (name, bounds), unit in zip(box.items(), point, strict=True)}
         for point in units

@@ -25,6 +25,8 @@ class _File(BaseModel):
         names = [level.name for level in found]
         if len(set(names)) != len(names):
             raise ValueError(f"level names must be unique, were {', '.join(names)}")
+        if own := [level.name for level in found if level.reachable]:
+            raise ValueError(f"level {own[0]}: reachable is set by the program; remove it")
         if own := [level.name for level in found if "holdout" in level.model_fields_set]:
             raise ValueError(f"level {own[0]}: holdout belongs at the top of the file, before the first level")
         return found

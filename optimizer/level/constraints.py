@@ -33,6 +33,8 @@ class Analysis(StrEnum):
     """Profit and loss by trend and volatility regime."""
     STABILITY = "stability"
     """Results of neighbouring parameters, and parameters at the edge of their range."""
+    REGIME_SETS = "regime_sets"
+    """Whether parameters chosen by trend regime beat the single set out of sample; for levels with both directions."""
 
 
 class Constraint(StrictModel):

@@ -17,6 +17,7 @@ from optimizer.level.cost_presets import presets_of
 from optimizer.level.days import with_days
 from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
 from optimizer.level.metric_names import GATE_DRAWDOWN
+from optimizer.level.retry import InheritanceSettings, RetrySettings
 from optimizer.level.risk import Risk
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,
@@ -292,9 +293,13 @@ class Level(StrictModel):
     ranges: dict[str, Bounds]
     """Lowest and highest value searched, inclusive; a strategy parameter without a range keeps its default."""
     narrow: bool = False
-    """Search only a quarter of each range to either side of the previous level's winner."""
+    """Search only a part of each range to either side of the previous level's winner; see `inherit`."""
+    inherit: InheritanceSettings = InheritanceSettings()
+    """First points around the previous level's winner."""
     retries: Annotated[int, Field(ge=0)] = 3
-    """Number of further attempts after a failed gate, with more trials and wider ranges."""
+    """Number of further attempts after a failed gate, with more trials and, where it helps, wider ranges."""
+    retry: RetrySettings = RetrySettings()
+    """What a retry changes."""
     relax: Fraction = 0.0
     """Share of itself by which each retry relaxes every target of the gate, on train too; shown with the results."""
     early_stop: Annotated[int, Field(ge=1)] | None = None
@@ -307,6 +312,10 @@ class Level(StrictModel):
     """Additional analyses of the winner; none affects the gate."""
     holdout: Annotated[Holdout, Field(exclude_if=lambda found: found == DEFAULT_HOLDOUT)] = DEFAULT_HOLDOUT
     """The holdout period of the curriculum, the same for all its levels; set at the top of a curriculum file."""
+    reachable: Annotated[dict[str, Bounds], Field(exclude_if=lambda found: not found)] = Field(default_factory=dict)
+    """Widest ranges that any attempt may reach. The program sets them on a retry, a level file does not: they decide
+    the warm-up, so that all attempts are judged over the same bars.
+    """
 
     @field_validator("objective", mode="before")
     @classmethod

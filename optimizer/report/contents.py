@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from optimizer.curriculum.attempts import RetryPlan
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level
 from optimizer.runs.run_store import RunRecord
@@ -34,6 +35,11 @@ def recommendation_json(found: Recommendation) -> Json:
 def null_test_json(found: NullTest) -> Json:
     """Return the null test's result without each statistic."""
     return {**found.model_dump(mode="json", exclude={"t", "block_days"}), "sentence": found.sentence}
+
+
+def retry_json(plan: RetryPlan) -> Json:
+    """Return what a retry changed, and why."""
+    return {**plan.model_dump(mode="json", exclude={"ends"}), "reason": plan.reason}
 
 
 def report_json(
@@ -86,6 +92,7 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
             if (found := shares.get(f"{each.dataset} {each.window.name}"))
         ],
         "attempts": len(attempts),
+        "retries": [retry_json(row.retry) for row in attempts if row.retry],
         "finished": sum(row.verdict.finished for row in attempts if row.verdict),
         "passed": verdict.passed if verdict else None,
         "relaxed": verdict.relaxed if verdict else 0.0,

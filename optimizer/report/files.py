@@ -44,6 +44,7 @@ from optimizer.report.contents import (
     CandleShares,
     recommendation_json,
     report_json,
+    retry_json,
 )
 from optimizer.report.windows_file import window_starts, windows_by_day, windows_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
@@ -248,6 +249,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         "trials": level.trials,
         "reused": attempt.reused,
         "ranges": {name: list(bounds) for name, bounds in level.ranges.items()},
+        "retry": retry_json(attempt.retry) if attempt.retry else None,
         "fingerprints": dict(attempt.fingerprints),
         "inherited_from": before.name if before and attempt.inherited else None,
         "inherited": attempt.inherited,

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, plan_retry
 from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.holdout import Holdout
 from optimizer.level.metric_names import LEVERAGE, SIZE
@@ -55,6 +55,8 @@ class Verdict(StoredModel):
     """Missed criteria and their shortfall; empty if none was missed."""
     relaxed: float
     """Share by which the gate's targets were relaxed; usually 0."""
+    facts: AttemptFacts | None = None
+    """What the plan of a retry depends on; None if the gate passed."""
     skill: Skill | None = None
     """Skill of the winner on the days that selected nothing; None without a winner."""
 
@@ -122,11 +124,18 @@ class AttemptRow(StoredModel):
     """First day after all days that the winner depends on, those of its first points included."""
     reused: int
     """Number of trials carried over from earlier attempts."""
+    retries: tuple[RetryPlan, ...] = ()
+    """The plans of all retries up to this attempt, its own last; empty for the first attempt."""
     windows: tuple[WindowRow, ...] = ()
     """The windows of a walk-forward that have begun."""
     searched: bool = False
     """Whether its last trial is committed."""
     verdict: Verdict | None = None
+
+    @property
+    def retry(self) -> RetryPlan | None:
+        """The plan of this attempt; None for the first one."""
+        return self.retries[-1] if self.retries else None
 
     def window(self, number: int) -> WindowRow | None:
         """Return a window; None if it has not begun."""
@@ -211,14 +220,23 @@ class RunRecord(StoredModel):
 
     def searched_level(self, attempt: AttemptRow) -> Level:
         """Return the level as an attempt searches it."""
-        return at_attempt(self.level(attempt.level), attempt.number, attempt.inherited)
+        return at_attempt(self.level(attempt.level), attempt.number, attempt.inherited, attempt.retries)
+
+    def planned_retries(self, level: str, number: int) -> tuple[RetryPlan, ...]:
+        """Return the plans of all retries up to an attempt that has not started; the verdict before it decides."""
+        earlier = self.attempt(level, number - 1)
+        facts = earlier.verdict.facts if earlier and earlier.verdict else None
+        if earlier is None or facts is None:
+            return ()
+        return (*earlier.retries, plan_retry(self.searched_level(earlier), number, facts))
 
     def study_level(self, attempt: AttemptRow, window: WindowRow | None = None) -> Level:
         """Return the level of an attempt's study, or of a window's: all its days are train with `walk_forward`."""
         if window is None:
             level = self.searched_level(attempt)
             return window_level(level, last_search(level))
-        return window_level(at_attempt(self.level(attempt.level), attempt.number, window.inherited), window.number)
+        searched = at_attempt(self.level(attempt.level), attempt.number, window.inherited, attempt.retries)
+        return window_level(searched, window.number)
 
     def study(self, level: str, attempt: int, window: int | None = None) -> str:
         """Return the name of an attempt's study, or of a window's."""

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 
 from optimizer.level.spec import Bounds, Level
-from optimizer.strategies.protocol import FloatParameter, Parameter, Strategy, check_names, load
+from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, Strategy, check_names, load
 
-WIDENING = 1.5
-"""Factor by which a retry multiplies the width of every range, centre unchanged."""
-QUARTER = 0.25
-"""Share of a range kept to either side of an inherited value."""
+
+class RangeEnd(StrEnum):
+    """Ends of a range."""
+
+    LOWER = "lower"
+    UPPER = "upper"
+    BOTH = "both"
 
 
 def with_strategy(level: Level, name: str) -> Level:
@@ -40,24 +44,55 @@ def _optional(strategy: Strategy) -> set[str]:
     return {parameter.name for parameter in strategy.parameters if parameter.fixed}
 
 
-def widened(level: Level) -> dict[str, Bounds]:
-    """Return the ranges of the next retry: wider, within the strategy's hard bounds."""
-    by_name = _parameters(level)
-    return {name: _widen(by_name[name], *bounds) for name, bounds in level.ranges.items()}
+def widened(level: Level, ends: Mapping[str, RangeEnd]) -> dict[str, Bounds]:
+    """Return the ranges of the next retry: those of `ends` wider at that end, within the strategy's hard bounds.
+
+    At both ends, a range becomes `retry.range_factor` times as wide with the same centre; one end alone moves as far as
+    it does then. No end moves inwards.
+    """
+    by_name, factor = _parameters(level), level.retry.range_factor
+    return {
+        name: _widen(by_name[name], bounds, ends[name], factor) if name in ends else bounds
+        for name, bounds in level.ranges.items()
+    }
 
 
 def widest(level: Level) -> dict[str, Bounds]:
-    """Return the ranges after all retries; they set the warm-up, so all attempts are judged over the same bars."""
+    """Return ranges that contain those of every attempt; they set the warm-up, so all attempts have the same bars.
+
+    They are the ranges after all retries if each widens every range at both ends.
+    """
+    if level.reachable:
+        return level.reachable
     for _ in range(level.retries):
-        level = level.model_copy(update={"ranges": widened(level)})
+        level = level.model_copy(update={"ranges": widened(level, every_end(level))})
     return level.ranges
 
 
+def every_end(level: Level) -> dict[str, RangeEnd]:
+    """Return both ends of every range."""
+    return dict.fromkeys(level.ranges, RangeEnd.BOTH)
+
+
+def at_the_edge(level: Level, values: Mapping[str, float]) -> dict[str, RangeEnd]:
+    """Return the end of its range at which each value lies; a better value may lie beyond.
+
+    Values that lie at no end, and unordered choices, are left out.
+    """
+    by_name = _parameters(level)
+    found = {
+        name: _end(bounds, values[name], level.retry.edge)
+        for name, bounds in level.ranges.items()
+        if name in values and not isinstance(by_name[name], CategoricalParameter)
+    }
+    return {name: end for name, end in found.items() if end}
+
+
 def around(level: Level, centre: Mapping[str, float]) -> dict[str, Bounds]:
-    """Return a quarter of each range to either side of a point, or the full range if the point has no value."""
+    """Return a part of each range to either side of a point, or the full range if the point has no value."""
     by_name = _parameters(level)
     return {
-        name: _near(by_name[name], bounds, centre[name]) if name in centre else bounds
+        name: _near(by_name[name], bounds, centre[name], level.inherit.reach) if name in centre else bounds
         for name, bounds in level.ranges.items()
     }
 
@@ -68,14 +103,26 @@ def _parameters(level: Level) -> dict[str, Parameter]:
     return {parameter.name: parameter for parameter in strategy.parameters}
 
 
-def _widen(parameter: Parameter, low: float, high: float) -> Bounds:
-    more = (high - low) * (WIDENING - 1) / 2
-    return _outward(parameter, max(low - more, parameter.low), min(high + more, parameter.high))
-
-
-def _near(parameter: Parameter, bounds: Bounds, value: float) -> Bounds:
+def _end(bounds: Bounds, value: float, edge: float) -> RangeEnd | None:
     low, high = bounds
-    value, reach = min(max(value, low), high), QUARTER * (high - low)
+    if low == high:
+        return None
+    near = edge * (high - low)
+    if value - low <= near:
+        return RangeEnd.LOWER
+    return RangeEnd.UPPER if high - value <= near else None
+
+
+def _widen(parameter: Parameter, bounds: Bounds, end: RangeEnd, factor: float) -> Bounds:
+    low, high = bounds
+    more = (high - low) * (factor - 1) / 2
+    wider = _outward(parameter, max(low - more, parameter.low), min(high + more, parameter.high))
+    return low if end is RangeEnd.UPPER else wider[0], high if end is RangeEnd.LOWER else wider[1]
+
+
+def _near(parameter: Parameter, bounds: Bounds, value: float, share: float) -> Bounds:
+    low, high = bounds
+    value, reach = min(max(value, low), high), share * (high - low)
     return _outward(parameter, max(low, value - reach), min(high, value + reach))
 
 

@@ -9,10 +9,15 @@ from optimizer.backtest.result import BacktestRun
 from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.validation.gate import UNKNOWN, Interval
-from optimizer.validation.statistics.bootstrap import block_length, resampled_days, sharpe_ratios
+from optimizer.validation.statistics.bootstrap import (
+    block_length,
+    central_interval,
+    intrabar_drawdowns,
+    resampled_days,
+    sharpe_ratios,
+)
 
 RESAMPLES = 2_000
-QUANTILES = (0.025, 0.975)
 MAX_DRAWN = 2_000_000
 """Maximum number of resampled trades in memory."""
 Floats = NDArray[np.float64]
@@ -40,17 +45,8 @@ def _of_days(account: Portfolio, seed: int) -> tuple[Interval, Interval]:
     block = block_length(account.returns)
     batches = list(resampled_days(len(account.days), block, seed, RESAMPLES))
     sharpes = [sharpe_ratios(account.returns[days]) * np.sqrt(DAYS_A_YEAR) for days in batches]
-    return _middle(np.concatenate(sharpes)), _middle(np.concatenate([_drawdowns(account, days) for days in batches]))
-
-
-def _drawdowns(account: Portfolio, days: NDArray[np.int64]) -> Floats:
-    """Return the maximum intrabar drawdown of each resampled history; `days` of shape (n_days, n_histories)."""
-    ends = np.cumprod(1.0 + account.returns[days], axis=0)
-    starts = np.concatenate([np.ones((1, days.shape[1])), ends[:-1]])
-    peaks = np.maximum.accumulate(starts, axis=0)
-    lows = starts * (1.0 + account.low_returns[days])
-    fallen: Floats = np.maximum(0.0, ((peaks - lows) / peaks).max(axis=0))
-    return fallen
+    drawdowns = [intrabar_drawdowns(account.returns[days], account.low_returns[days]) for days in batches]
+    return central_interval(np.concatenate(sharpes)), central_interval(np.concatenate(drawdowns))
 
 
 def _of_trades(net: Floats, seed: int) -> Interval:
@@ -59,7 +55,7 @@ def _of_trades(net: Floats, seed: int) -> Interval:
     random, rows = np.random.default_rng(seed), max(1, MAX_DRAWN // len(net))
     sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
     drawn = [net[random.integers(0, len(net), size=(size, len(net)))] for size in sizes]
-    return _middle(np.concatenate([_profit_factors(each) for each in drawn]))
+    return central_interval(np.concatenate([_profit_factors(each) for each in drawn]))
 
 
 def _profit_factors(net: Floats) -> Floats:
@@ -68,13 +64,3 @@ def _profit_factors(net: Floats) -> Floats:
     ratios: Floats = np.where(profit > 0, np.inf, np.nan)
     np.divide(profit, loss, out=ratios, where=loss > 0)
     return ratios
-
-
-def _middle(values: Floats) -> Interval:
-    """Return the central 95 % of the values; NaN if fewer than half are defined."""
-    values = np.sort(values[~np.isnan(values)])
-    if len(values) < RESAMPLES / 2:
-        return UNKNOWN
-    # Take existing values instead of interpolating: infinity cannot be interpolated.
-    low, high = (values[round(quantile * (len(values) - 1))] for quantile in QUANTILES)
-    return float(low), float(high)

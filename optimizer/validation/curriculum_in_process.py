@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
-from optimizer.curriculum.attempts import at_attempt, relaxed_by
+from optimizer.curriculum.attempts import RetryPlan, at_attempt, plan_retry, relaxed_by
 from optimizer.curriculum.earlier_choices import (
     EarlierChoice,
     Inheritance,
@@ -82,6 +82,8 @@ class InProcessAttempt:
     trials: Sequence[FrozenTrial]
     """All trials, those carried over first."""
     reused: int
+    retries: Sequence[RetryPlan] = ()
+    """The plans of all retries up to this attempt."""
     windows: Sequence[SearchedWindow] = ()
     """The windows of a walk-forward, in order."""
     findings: AttemptFindings | None = None
@@ -162,8 +164,8 @@ class _CurriculumRun:
     """A run in progress."""
 
     def __init__(self, levels: Sequence[Level], seed: int, read: Read) -> None:
-        self.levels, self.attempts = tuple(levels), list[InProcessAttempt]()
-        self._written = {level.name: level for level in levels}
+        self.levels, self.attempts = tuple(_without_regime_sets(level) for level in levels), list[InProcessAttempt]()
+        self._written = {level.name: level for level in self.levels}
         self._seed, self._read = seed, read
 
     def facts(self) -> RunFacts:
@@ -200,28 +202,30 @@ class _CurriculumRun:
     def search(self, name: str, number: int) -> None:
         """Run all trials of an attempt, with `walk_forward` window by window."""
         windows: list[SearchedWindow] = []
+        retries = self._retries(name) if number > 1 else []
         for window in range(1, last_search(self._written[name])):
-            windows.append(self._search(name, number, window, windows)[0])
-        last, inherited = self._search(name, number, last_search(self._written[name]), windows)
+            windows.append(self._search(name, retries, window, windows)[0])
+        last, inherited = self._search(name, retries, last_search(self._written[name]), windows)
         self.attempts.append(
             InProcessAttempt(
-                level=at_attempt(self._written[name], number, inherited.parameters),
+                level=at_attempt(self._written[name], number, inherited.parameters, retries),
                 number=number,
                 inherited=inherited,
                 until=last.until,
                 trials=last.trials,
                 reused=last.reused,
+                retries=retries,
                 windows=windows,
             )
         )
 
     def _search(
-        self, name: str, attempt: int, number: int, windows: Sequence[SearchedWindow]
+        self, name: str, retries: Sequence[RetryPlan], number: int, windows: Sequence[SearchedWindow]
     ) -> tuple[SearchedWindow, Inheritance]:
-        """Run search `number` of an attempt, after those of these windows."""
-        written = self._written[name]
+        """Run search `number` of the attempt after these retries' plans, after those of these windows."""
+        written, attempt = self._written[name], len(retries) + 1
         inherited = inherit(written, number, self._earlier_choices(name))
-        level = window_level(at_attempt(written, attempt, inherited.parameters), number)
+        level = window_level(at_attempt(written, attempt, inherited.parameters, retries), number)
         before = window_before(windows, number)
         choices = [before.parameters if before else None, inherited.parameters]
         space = search_space(level, self._seed, starting_points(level, attempt, choices, self._seed))
@@ -234,6 +238,12 @@ class _CurriculumRun:
             until=depends_until(written, number, inherited, windows),
         )
         return searched, inherited
+
+    def _retries(self, name: str) -> list[RetryPlan]:
+        """The plans of all retries up to the next attempt at a level."""
+        earlier = self._last(name)
+        assert earlier.findings is not None, "a retry follows a verdict"
+        return [*earlier.retries, plan_retry(earlier.level, earlier.number + 1, earlier.findings.facts)]
 
     def _carried_over(
         self, name: str, number: int, level: Level, distributions: Mapping[str, BaseDistribution]
@@ -329,6 +339,12 @@ class _CurriculumRun:
         if last is None or last.findings is None or last.findings.winner is None:
             return None
         return PreviousLevel(level=last.level, winner=last.findings.winner.parameters, trials=last.trials)
+
+
+def _without_regime_sets(level: Level) -> Level:
+    """Return a level without the analysis that is reported and decides nothing."""
+    kept = tuple(each for each in level.analyses if each is not Analysis.REGIME_SETS)
+    return level.model_copy(update={"analyses": kept})
 
 
 def _nothing(*_: object) -> None:

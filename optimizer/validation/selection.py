@@ -5,21 +5,23 @@ the candidates are trials of the Pareto front on train, and the rule of `optimiz
 on validation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
+from optimizer.curriculum.attempts import AttemptFacts, Shortfall
 from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice
 from optimizer.objective.dominance import by_distance, front_of
 from optimizer.objective.objective import evaluate_part
 from optimizer.objective.sizing import WHOLE
-from optimizer.objective.trial_result import Evaluation
+from optimizer.objective.trial_result import Evaluation, finite_or_none, rounded
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trials import is_feasible
+from optimizer.validation.gate import Criterion
 
 CANDIDATES = 10
 """Number of best trials on train that are evaluated on validation."""
@@ -111,6 +113,27 @@ def closest(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the smallest total violation; None without complete trials."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     return min(complete, key=lambda trial: (_missed(trial), trial.number), default=None)
+
+
+def attempt_facts(
+    trials: Sequence[FrozenTrial], winner: Mapping[str, float] | None, readings: Sequence[Criterion]
+) -> AttemptFacts:
+    """Return what the plan of a retry depends on; `winner`: its parameters, `readings`: its gate on validation."""
+    near = None if winner else closest(trials)
+    return AttemptFacts(
+        feasible=winner is not None,
+        parameters=dict(winner) if winner else dict(near.params) if near else None,
+        on_train=tuple(
+            Shortfall(name=name, by=violation) for name, violation in near.constraints.items() if violation > 0
+        )
+        if near
+        else (),
+        on_validation=tuple(
+            Shortfall(name=reading.name, by=finite_or_none(rounded(abs(reading.value - reading.target))))
+            for reading in readings
+            if not reading.met
+        ),
+    )
 
 
 def _missed(trial: FrozenTrial) -> float:

@@ -14,6 +14,7 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
+from optimizer.curriculum.attempts import AttemptFacts
 from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import LEVERAGE
 from optimizer.level.spec import Level, Part
@@ -23,17 +24,20 @@ from optimizer.objective.objective import Read, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.sizing import held_size
 from optimizer.objective.trial_result import Evaluation
+from optimizer.strategies.parameter_ranges import at_the_edge
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
+from optimizer.validation.analyses.regime_choice import RegimeSearch
+from optimizer.validation.analyses.regime_sets import regime_sets
 from optimizer.validation.analyses.regimes import label, regime_table
-from optimizer.validation.analyses.sensitivity import at_the_edge, stability
+from optimizer.validation.analyses.sensitivity import stability
 from optimizer.validation.analyses.similarity import similarity
 from optimizer.validation.analyses.skill import out_of_sample_skill
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
 from optimizer.validation.evidence import Skill
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import Winner, candidates, choose, closest, size_of
+from optimizer.validation.selection import Winner, attempt_facts, candidates, choose, closest, size_of
 from optimizer.validation.walk_forward import SearchedWindow, chosen_trial, metrics_by_window
 
 LogAccess = Callable[[Part, Sequence[int], int | None], None]
@@ -118,6 +122,11 @@ class AttemptFindings:
     def passed(self) -> bool:
         """Whether the gate passed."""
         return self.winner is not None and is_passed(list(self.readings))
+
+    @property
+    def facts(self) -> AttemptFacts:
+        """What the plan of a retry depends on."""
+        return attempt_facts(self.case.trials, self.winner.parameters if self.winner else None, self.readings)
 
     @property
     def relaxed(self) -> float:
@@ -237,7 +246,7 @@ def shortfall(findings: AttemptFindings) -> dict[str, object]:
         "finished": len(findings.trials),
         "reason": findings.reason,
         "missed": [reading.as_json() for reading in findings.readings if not reading.met],
-        "at_the_edge": at_the_edge(findings.level, findings.winner.parameters) if findings.winner else [],
+        "at_the_edge": [*at_the_edge(findings.level, findings.winner.parameters)] if findings.winner else [],
         "closest_on_train": {"trial": near.number, "violations": dict(near.constraints)} if near else None,
     }
 
@@ -261,13 +270,39 @@ def _analyses(case: AttemptCase, winner: Winner, stress_case: StressCase) -> dic
         found[Analysis.SIMILARITY] = similarity(
             level, winner.parameters, case.trials, before.level, before.winner, before.trials
         )
-    if Analysis.REGIMES in level.analyses:
+    if {Analysis.REGIMES, Analysis.REGIME_SETS} & set(level.analyses):
         labels = {each.dataset: label(stress_case.read(each.source, each.window)) for each in level.datasets}
+    if Analysis.REGIMES in level.analyses:
         traded = {part: list(zip(prepared[part], runs[part], strict=True)) for part in level.parts}
         found[Analysis.REGIMES] = regime_table(traded, labels)
+    if Analysis.REGIME_SETS in level.analyses:
+        searches = _regime_searches(case, winner, stress_case)
+        found[Analysis.REGIME_SETS] = regime_sets(level, searches, labels, case.seed)
     if Analysis.STABILITY in level.analyses:
         found[Analysis.STABILITY] = stability(level, prepared[Part.VALIDATION], winner.parameters, stress_case.choices)
     return found
+
+
+def _regime_searches(case: AttemptCase, winner: Winner, stress_case: StressCase) -> list[RegimeSearch]:
+    """Return the searches whose trials the regimes choose from: those of the windows, and last the level's own."""
+    count, prepared = len(case.level.datasets), stress_case.prepared
+    windows = [
+        RegimeSearch(
+            number=window.number,
+            trials=window.trials,
+            train=prepare_level(window.level, Part.TRAIN, stress_case.read),
+            single=window.choice,
+            judged={Part.VALIDATION: prepared[Part.VALIDATION][place * count : (place + 1) * count]},
+        )
+        for place, window in enumerate(case.windows)
+    ]
+    own: dict[Part, Sequence[Prepared]] = (
+        {} if windows else {part: bars for part, bars in prepared.items() if part is not Part.TRAIN}
+    )
+    last = RegimeSearch(
+        number=len(windows) + 1, trials=case.trials, train=prepared[Part.TRAIN], single=winner.choice, judged=own
+    )
+    return [*windows, last]
 
 
 def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Part, TradingCosts]:

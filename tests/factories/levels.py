@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 
+from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, plan_retry
 from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades
 from tests.factories.candles import random_ticks
 from tradeschool.markets.instruments import Dataset, Market
@@ -40,6 +41,27 @@ def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
         "retries": 0,
     }
     return Level(**{**given, **fields})
+
+
+NOTHING_FEASIBLE = AttemptFacts(feasible=False, parameters=None)
+"""An attempt without a complete trial: the next one widens every range."""
+
+
+def retries_of(
+    level: Level, attempt: int, facts: AttemptFacts = NOTHING_FEASIBLE, inherited: dict[str, float] | None = None
+) -> list[RetryPlan]:
+    """The plans of all retries up to an attempt, if each attempt before found the same facts."""
+    plans: list[RetryPlan] = []
+    for number in range(1, attempt):
+        plans.append(plan_retry(at_attempt(level, number, inherited, plans), number + 1, facts))
+    return plans
+
+
+def level_at(
+    level: Level, attempt: int, facts: AttemptFacts = NOTHING_FEASIBLE, inherited: dict[str, float] | None = None
+) -> Level:
+    """The level as an attempt searches it, if each attempt before found the same facts."""
+    return at_attempt(level, attempt, inherited, retries_of(level, attempt, facts, inherited))
 
 
 def read_made(dataset: Dataset, window: Window) -> CandleArrays:

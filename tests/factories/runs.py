@@ -1,9 +1,11 @@
 """Stored runs: a row in the study database, and seals for the datasets of the run."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optimizer.curriculum.attempts import RetryPlan
 from optimizer.level.spec import Level, Part
 from optimizer.runs.run_store import AttemptRow, RunRecord, RunStore, Verdict
 from optimizer.validation.checks.check import Axis, Check
@@ -58,7 +60,13 @@ def make_run_record(
 
 
 def make_attempt(
-    context: RunContext, record: RunRecord, level: str = "1", number: int = 1, *, verdict: Verdict | None = None
+    context: RunContext,
+    record: RunRecord,
+    level: str = "1",
+    number: int = 1,
+    *,
+    verdict: Verdict | None = None,
+    retries: Sequence[RetryPlan] = (),
 ) -> RunRecord:
     """The run with one more attempt; searched and judged if a verdict is given."""
     row = AttemptRow(
@@ -67,6 +75,7 @@ def make_attempt(
         fingerprints={},
         inherited=None,
         reused=0,
+        retries=tuple(retries),
         searched=verdict is not None,
         verdict=verdict,
     )

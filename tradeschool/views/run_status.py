@@ -94,6 +94,8 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
         f"{trial_counts.finished} of {trial_counts.trials} trials ({counts}{carried}){left}"
     )
     console().print(attempt.level.search_methods)
+    if row.retry:
+        console().print(f"retry: {row.retry.reason}")
     _show_front(attempt)
     if trial_counts.best and trial_counts.best_value is not None and not trial_counts.front:
         console().print(f"best feasible on train: trial {trial_counts.best.number}, {trial_counts.best_value:.3f}")

@@ -29,6 +29,7 @@ SENTENCES: Mapping[str, str] = {
     "dataset_sealed": "{dataset} {window} is sealed",
     "download_failed": "{dataset} {window} is left unsealed: {reason}",
     "fetcher_lost": "no heartbeat of the fetcher for {seconds} s; to continue: tradeschool fetch",
+    "retry_planned": "level {level}, attempt {attempt}: {reason}",
     "level_started": "level {level}, attempt {attempt} started: {trials} trials",
     "window_searched": "level {level}, attempt {attempt}, window {window}: {said}",
     "level_passed": "level {level}, attempt {attempt}: trial {trial} passed the gate",

@@ -3,7 +3,7 @@
 from pydantic import JsonValue
 
 from optimizer.level.spec import Level
-from optimizer.report.contents import null_test_json, recommendation_json
+from optimizer.report.contents import null_test_json, recommendation_json, retry_json
 from optimizer.runs.run_store import Verdict
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
@@ -96,6 +96,7 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
         "windows": _windows(attempt),
         "trials": trial_counts.trials,
         "reused": attempt.reused,
+        "retry": retry_json(attempt.row.retry) if attempt.row.retry else None,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
@@ -138,6 +139,7 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "windows": _windows(attempt),
         "trials": trial_counts.trials,
         "reused": attempt.reused,
+        "retry": retry_json(row.retry) if row.retry else None,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,

@@ -29,5 +29,5 @@ LEVEL = Level(
         "stop_atr": (0.8, 5.0),
         "target_atr": (0.8, 8.0),
     },
-    analyses=(Analysis.REGIMES,),
+    analyses=(Analysis.REGIMES, Analysis.REGIME_SETS),
 )

@@ -72,14 +72,17 @@ class RegimeLabels:
 
 
 def label(candles: CandleArrays) -> RegimeLabels:
-    """Label every day from the first candle's to the last's; at least one candle."""
+    """Label every day from the first candle's to the one after the last's; at least one candle.
+
+    The day after the last is known, too: a candle that opens on the last day may close on it.
+    """
     days = candles.time // DAY_SECONDS
     first, last = int(days[0]), int(days[-1])
     closes = candles.close[np.searchsorted(days, np.arange(first, last + 1), side="right") - 1]
     moves = np.diff(np.log(closes))
     spreads = _spreads(moves)
     # On day d, closes 0..d-1 are known: the first d - 1 moves.
-    cells = np.array([_cell(moves[: max(0, day - 1)], spreads) for day in range(len(closes))])
+    cells = np.array([_cell(moves[: max(0, day - 1)], spreads) for day in range(len(closes) + 1)])
     return RegimeLabels(first_day=first, cells=cells)
 
 

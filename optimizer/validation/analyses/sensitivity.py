@@ -11,12 +11,11 @@ from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice, evaluate_choices
 from optimizer.objective.objective import repair
 from optimizer.objective.trial_result import finite_or_none
+from optimizer.strategies.parameter_ranges import at_the_edge
 from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, load
 
 STEPS = (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
 """Relative changes applied to each parameter, the others unchanged."""
-EDGE = 0.02
-"""Distance from an end of the range, as a share of it, within which a value lies at the edge."""
 STABLE = 0.7
 """Minimum share of the winner's Sharpe ratio that the median neighbour retains to count as stable."""
 
@@ -44,17 +43,8 @@ def stability(
         "median_kept": finite_or_none(kept),
         "worst_kept": finite_or_none(worst / centre if centre > 0 else math.nan),
         "stable": kept >= STABLE,
-        "at_the_edge": at_the_edge(level, winner),
+        "at_the_edge": [*at_the_edge(level, winner)],
     }
-
-
-def at_the_edge(level: Level, winner: Mapping[str, float]) -> list[str]:
-    """Return parameters whose value lies at an end of the searched range; a better value may lie beyond."""
-    return [
-        name
-        for name, (low, high) in level.ranges.items()
-        if high > low and min(winner[name] - low, high - winner[name]) <= EDGE * (high - low)
-    ]
 
 
 def _neighbours(level: Level, winner: Mapping[str, float]) -> list[tuple[str, float, dict[str, float]]]:

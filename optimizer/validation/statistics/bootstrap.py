@@ -109,6 +109,32 @@ def interval(
     return float(low), float(high)
 
 
+def central_interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the central interval of the resampled values of a statistic; NaN if fewer than half are defined.
+
+    Its limits are resampled values: infinity, as of a profit factor without a loss, cannot be interpolated.
+    """
+    defined = np.sort(values[~np.isnan(values)])
+    if len(defined) < len(values) / 2 or not len(defined):
+        return math.nan, math.nan
+    low, high = (
+        defined[round(quantile * (len(defined) - 1))] for quantile in ((1 - confidence) / 2, (1 + confidence) / 2)
+    )
+    return float(low), float(high)
+
+
+def intrabar_drawdowns(returns: NDArray[np.float64], low_returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the maximum intrabar drawdown of each history, as `Portfolio.max_drawdown_intrabar`.
+
+    `returns` and `low_returns`: of shape (n_days, n_histories).
+    """
+    ends = np.cumprod(1.0 + returns, axis=0)
+    starts = np.concatenate([np.ones((1, returns.shape[1])), ends[:-1]])
+    peaks = np.maximum.accumulate(starts, axis=0)
+    fallen: NDArray[np.float64] = np.maximum(0.0, ((peaks - starts * (1.0 + low_returns)) / peaks).max(axis=0))
+    return fallen
+
+
 def sharpe_ratios(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return mean over sample deviation of each column; NaN for a constant column."""
     deviation = returns.std(axis=0, ddof=1)

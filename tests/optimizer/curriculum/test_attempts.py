@@ -1,4 +1,4 @@
-"""Attempts: ranges of a retry and inheritance."""
+"""Attempts: what a retry learns and changes, and inheritance."""
 
 import math
 from itertools import pairwise
@@ -7,12 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.curriculum.attempts import at_attempt, relaxed_by
-from optimizer.curriculum.inheritance import NEIGHBOURS, first_points
+from optimizer.curriculum.attempts import (
+    AttemptFacts,
+    RetryPlan,
+    Shortfall,
+    at_attempt,
+    plan_retry,
+    relaxed_by,
+    trials_by_attempt,
+)
+from optimizer.curriculum.inheritance import first_points
 from optimizer.level.spec import Gate
 from optimizer.strategies.parameter_ranges import around, widest
 from optimizer.strategies.protocol import bounds_of, load
-from tests.factories.levels import PARAMETERS, RANGES, level_of
+from tests.factories.levels import NOTHING_FEASIBLE, PARAMETERS, RANGES, level_at, level_of, retries_of
 
 STRATEGY = load("sma_cross")
 HARD = bounds_of(STRATEGY)
@@ -28,35 +36,134 @@ def ranges(draw: st.DrawFn) -> dict[str, tuple[float, float]]:
     return found
 
 
-def test_a_retry_has_1_5_times_the_trials_and_wider_ranges() -> None:
-    level = level_of(trials=101, retries=3)
-    second, third = at_attempt(level, 2), at_attempt(level, 3)
+WINNER = AttemptFacts(
+    feasible=True,
+    parameters={**PARAMETERS, "fast": 15, "slow": 60, "stop_atr": 1.0},
+    on_validation=(Shortfall(name="sharpe", by=0.3),),
+)
+"""A winner at the upper end of `slow` and at the lower end of `stop_atr`."""
+INSIDE = AttemptFacts(feasible=True, parameters={**PARAMETERS, "fast": 15, "slow": 40})
+NEAR = AttemptFacts(
+    feasible=False, parameters={**PARAMETERS, "fast": 30, "slow": 40}, on_train=(Shortfall(name="drawdown", by=0.03),)
+)
 
-    assert [level.trials, second.trials, third.trials] == [101, 152, 228]
-    assert second.ranges["slow"] == (10, 70)  # 20..60, its middle kept
-    assert second.ranges["stop_atr"] == (0.25, 6.0)  # 1..5 becomes 0..6, cut at the strategy's bound
-    assert (second.retries, third.retries) == (2, 1)
+
+def test_a_retry_has_1_5_times_the_trials() -> None:
+    level = level_of(trials=101, retries=3)
+
+    for facts in (WINNER, INSIDE, NEAR, NOTHING_FEASIBLE):
+        assert [level_at(level, attempt, facts).trials for attempt in (1, 2, 3, 4)] == [101, 152, 228, 342]
+    assert trials_by_attempt(level) == [101, 152, 228, 342]
+    assert [level_at(level, attempt).retries for attempt in (2, 3)] == [2, 1]
+
+
+def test_a_level_sets_the_factors() -> None:
+    level = level_of(trials=10, retries=2, retry={"trials_factor": 3.0, "range_factor": 2.0, "edge": 0.0})
+
+    assert trials_by_attempt(level) == [10, 30, 90]
+    assert level_at(level, 2).ranges["slow"] == (7, 80)  # 20..60, twice as wide, not below the bound of 7
+    assert level_at(level, 3, WINNER).trials == 90
+    near = INSIDE.model_copy(update={"parameters": {**PARAMETERS, "fast": 29.9, "slow": 40}})
+    assert level_at(level, 2, near).ranges == level.ranges  # without an edge, only its end itself counts
+
+
+def test_only_ends_at_which_the_winner_lies_are_widened() -> None:
+    level = level_of(retries=2)
+
+    second = level_at(level, 2, WINNER)
+
+    assert second.ranges == {**level.ranges, "slow": (20.0, 70.0), "stop_atr": (0.25, 5.0)}
+    assert level_at(level, 2, INSIDE).ranges == level.ranges
+
+
+def test_without_a_feasible_trial_the_ends_of_the_closest_one_are_widened() -> None:
+    level = level_of(retries=1)
+
+    assert level_at(level, 2, NEAR).ranges == {**level.ranges, "fast": (5.0, 37.0)}
+
+
+def test_every_range_is_widened_without_a_feasible_trial_and_an_edge_that_can_move() -> None:
+    level = level_of(retries=1, ranges={**RANGES, "fast": (2.0, 30.0)})
+    hard, inside = (
+        AttemptFacts(feasible=False, parameters={**PARAMETERS, "fast": fast, "slow": 40}) for fast in (2, 15)
+    )  # 2 is a hard bound
+    wider = {"fast": (2, 37), "slow": (10, 70), "stop_atr": (0.25, 6.0)}
+
+    for facts in (hard, inside, NOTHING_FEASIBLE):
+        assert wider.items() <= level_at(level, 2, facts).ranges.items()
+
+
+def test_a_plan_says_what_was_missed_and_what_changes() -> None:
+    level = level_of(trials=100, retries=3)
+    said = [plan_retry(level, 2, facts).reason for facts in (WINNER, INSIDE, NEAR, NOTHING_FEASIBLE)]
+
+    assert said[0] == (
+        "the winner missed on validation: sharpe by 0.3; 150 trials instead of 100; slow 20..60 becomes 20..70 (upper "
+        "end), stop_atr 1..5 becomes 0.25..5 (lower end): the winner lies there"
+    )
+    assert said[1].endswith("no range widened: the winner lies at no edge that can move")
+    assert said[2] == (
+        "the closest trial missed on train: drawdown by 0.03; 150 trials instead of 100; fast 5..30 becomes 5..37 "
+        "(upper end): the closest trial lies there"
+    )
+    assert said[3].startswith("no trial met every constraint on train; 150 trials instead of 100; fast 5..30 becomes ")
+    assert said[3].endswith("(both ends): no trial is feasible, and none lies at an edge that can move")
+    assert "relaxed" not in "".join(said)
+    assert plan_retry(level_of(relax=0.05, retries=3), 3, WINNER).reason.endswith("gate targets relaxed by 0.1")
+
+
+def test_a_plan_is_equal_after_its_storage_as_json() -> None:
+    level = level_of(retries=3)
+    stored = [RetryPlan.model_validate_json(plan.model_dump_json()) for plan in retries_of(level, 4, WINNER)]
+
+    assert stored == retries_of(level, 4, WINNER)
+    assert at_attempt(level, 4, None, stored) == level_at(level, 4, WINNER)
+    assert AttemptFacts.model_validate_json(WINNER.model_dump_json()) == WINNER
+
+
+def test_an_attempt_needs_the_plans_of_its_retries() -> None:
+    with pytest.raises(ValueError, match="level 1: attempt 3 has 2 retries, but 0 plans"):
+        at_attempt(level_of(retries=3), 3)
 
 
 def test_the_first_attempt_equals_the_level() -> None:
     assert at_attempt(level_of(), 1) == level_of()
 
 
-@given(ranges(), st.integers(1, 4))
-def test_ranges_grow_within_the_hard_bounds(found, attempts: int) -> None:
-    levels = [at_attempt(level_of(ranges=found, retries=4), attempt) for attempt in range(1, attempts + 2)]
+@st.composite
+def found_facts(draw: st.DrawFn) -> AttemptFacts:
+    values = {
+        name: draw(st.integers(int(low), int(high)) if isinstance(low, int) else st.floats(low, high))
+        for name, (low, high) in HARD.items()
+    }
+    return AttemptFacts(feasible=draw(st.booleans()), parameters=draw(st.sampled_from([values, None])))
+
+
+@given(ranges(), st.lists(found_facts(), max_size=4), st.booleans(), st.floats(1, 3))
+def test_ranges_grow_within_those_that_set_the_warm_up(found, learned, at_ends: bool, factor: float) -> None:
+    """Whatever is found, no range shrinks, leaves the hard bounds, or exceeds the widest ranges of attempt 1."""
+    written = level_of(ranges=found, retries=4, retry={"range_factor": factor})
+    levels, plans = [written], list[RetryPlan]()
+    for number, facts in enumerate(learned, start=2):
+        last = levels[-1]
+        if at_ends and facts.parameters:  # at the upper end, where it can move furthest
+            facts = facts.model_copy(update={"parameters": {name: high for name, (_, high) in last.ranges.items()}})
+        plans.append(plan_retry(last, number, facts))
+        levels.append(at_attempt(written, number, None, plans))
 
     for narrower, wider in pairwise(levels):
         for name, (low, high) in wider.ranges.items():
             assert HARD[name][0] <= low <= narrower.ranges[name][0]
             assert narrower.ranges[name][1] <= high <= HARD[name][1]
-    assert {name: widest(level)[name] for level in levels for name in HARD} == widest(levels[0])
+            assert widest(written)[name][0] <= low
+            assert high <= widest(written)[name][1]
+    assert {name: widest(level)[name] for level in levels for name in HARD} == widest(written)
 
 
 def test_targets_are_relaxed_only_if_the_level_allows_it() -> None:
-    assert at_attempt(level_of(retries=3), 4).gate == level_of().gate
+    assert level_at(level_of(retries=3), 4).gate == level_of().gate
 
-    relaxed = at_attempt(level_of(retries=3, relax=0.05), 3)
+    relaxed = level_at(level_of(retries=3, relax=0.05), 3)
 
     assert relaxed.gate.win_rate == pytest.approx(0.45)
     assert relaxed.gate.sharpe == pytest.approx(0.72)
@@ -69,15 +176,16 @@ def test_targets_are_relaxed_only_if_the_level_allows_it() -> None:
 def test_a_negative_target_is_relaxed_downwards() -> None:
     gate = Gate(win_rate=0.5, sharpe=-1.0, max_drawdown_intrabar=0.9, profit_factor=1.3)
 
-    assert at_attempt(level_of(gate=gate, relax=0.5, retries=1), 2).gate.sharpe == -1.5
-    assert at_attempt(level_of(gate=gate, relax=0.5, retries=1), 2).gate.max_drawdown_intrabar == 1.0
+    assert level_at(level_of(gate=gate, relax=0.5, retries=1), 2).gate.sharpe == -1.5
+    assert level_at(level_of(gate=gate, relax=0.5, retries=1), 2).gate.max_drawdown_intrabar == 1.0
 
 
 def test_inherited_points_are_the_winner_and_eight_neighbours() -> None:
     points = first_points(level_of(), PARAMETERS, seed=7)
 
     assert points[0] == PARAMETERS
-    assert len(points) == 1 + NEIGHBOURS
+    assert len(points) == 1 + 8
+    assert len(first_points(level_of(inherit={"neighbours": 3}), PARAMETERS, seed=7)) == 1 + 3
     for point in points:
         for name, (low, high) in RANGES.items():
             reach = (high - low) / 4

@@ -29,6 +29,7 @@ ranges = { fast = [5, 50], slow = [20, 200], atr_period = [7, 28], stop_atr = [1
 retries = 3
 relax = 0.05
 narrow = false
+retry = { trials_factor = 2.0, edge = 0.05 }
 early_stop = 40
 constraints = ["calmar >= 1", { metric = "exposure", at_most = 0.9 }]
 analyses = ["similarity", "regimes", "stability"]
@@ -66,12 +67,14 @@ def test_every_level_field_can_be_set_in_a_file(write) -> None:
     assert first.stress is not None
     assert first.stress.windows[0].pairs == ("BTC/USD",)
     assert (first.relax, first.early_stop, first.narrow) == (0.05, 40, False)
+    assert (first.retry.trials_factor, first.retry.range_factor, first.retry.edge) == (2.0, 1.5, 0.05)
+    assert (second.retry.trials_factor, second.inherit.neighbours, second.inherit.reach) == (1.5, 8, 0.25)
     assert second.lag == 8
     assert (first.risk, second.risk) == (Risk(max_drawdown=0.12, max_leverage=2.0), None)
     left = {name for name in Level.model_fields if f"\n{name} =" not in WHOLE and f"[level.{name}]" not in WHOLE}
     assert left == {
         *("costs", "position_fraction", "drawdown_limit", "min_density", "mode"),
-        *("objective", "sampler", "pruner", "holdout"),
+        *("objective", "sampler", "pruner", "holdout", "inherit", "reachable"),
     }
 
 
@@ -84,13 +87,21 @@ WRONG = {
     "unknown dataset": ("BTC-USD/M5", "BTC-EUR/M5", 9, "level.0.datasets", "unknown pair 'BTC-EUR'"),
     "reversed days": ("end = 2022-01-01", "end = 2019-01-01", 9, "level.0.datasets", "must come before end"),
     "reversed range": ("fast = [5, 50], slow", "fast = [50, 5], slow", 13, "level.0.ranges", "low <= high"),
-    "unknown metric": ("calmar >= 1", "karma >= 1", 18, "level.0.constraints.0", "unknown metric 'karma'"),
-    "constraint of another form": ("calmar >= 1", "calmar > 1", 18, "level.0.constraints.0", "METRIC <= NUMBER"),
+    "unknown metric": ("calmar >= 1", "karma >= 1", 19, "level.0.constraints.0", "unknown metric 'karma'"),
+    "constraint of another form": ("calmar >= 1", "calmar > 1", 19, "level.0.constraints.0", "METRIC <= NUMBER"),
     "stress limit": ("window_drawdown = 0.25", "window_drawdown = 25", 23, "level.0.stress", "less than or equal to 1"),
     "stress pair": ('["BTC/USD"]', '["BTC/EUR"]', 24, "level.0.stress.windows.0", "unknown pair 'BTC/EUR'"),
     "second level": ("trials = 10\ndat", "trials = 0\ndat", 30, "level.1.trials", "greater than or equal to 1"),
     "same name twice": ('name = "2"', 'name = "1"', 2, "level", "level names must be unique"),
     "name that is no file name": ('name = "2"', 'name = "../2"', 27, "level.1.name", "match pattern"),
+    "retry that searches less": (
+        "trials_factor = 2",
+        "trials_factor = 0",
+        17,
+        "level.0.retry",
+        "greater than or equal",
+    ),
+    "ranges of the program": ("narrow = false", "reachable = { fast = [1, 2] }", 2, "level", "set by the program"),
 }
 
 

@@ -6,7 +6,6 @@ import pytest
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial
 
-from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.warm_start import constraints_under, copy_trials
 from optimizer.level.spec import Gate, Part
 from optimizer.objective.objective import evaluate, prepare_level
@@ -14,7 +13,7 @@ from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from optimizer.search.trials import TrialOrigin, finished_trial
-from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made
+from tests.factories.levels import PARAMETERS, level_at, level_of, read_flat, read_made
 from tradeschool.errors import StudyChanged
 
 NO_WORKER = TrialOrigin(worker="", started=0.0, seconds=0.0)
@@ -33,12 +32,12 @@ def earlier() -> list[FrozenTrial]:
 
 
 def open_attempt(folder: Path, attempt: int) -> OpenStudy:
-    facts = StudyFacts(level=at_attempt(LEVEL, attempt), seed=7, fingerprints={}, reused=4 if attempt > 1 else 0)
+    facts = StudyFacts(level=level_at(LEVEL, attempt), seed=7, fingerprints={}, reused=4 if attempt > 1 else 0)
     return open_study(f"sqlite:///{folder / 'study'}", f"r-L1-a{attempt}", facts)
 
 
 def test_carried_trials_keep_results_and_get_the_wider_ranges(tmp_path: Path, earlier) -> None:
-    wider = distributions(at_attempt(LEVEL, 2))
+    wider = distributions(level_at(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
 
     copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
@@ -53,7 +52,7 @@ def test_carried_trials_keep_results_and_get_the_wider_ranges(tmp_path: Path, ea
 
 
 def test_an_interrupted_warm_start_resumes(tmp_path: Path, earlier) -> None:
-    study, wider = open_attempt(tmp_path, 2), distributions(at_attempt(LEVEL, 2))
+    study, wider = open_attempt(tmp_path, 2), distributions(level_at(LEVEL, 2))
     copy_trials(study, earlier[:2], wider, was=LEVEL.gate, now=LEVEL.gate)
 
     for _ in range(2):
@@ -65,7 +64,7 @@ def test_an_interrupted_warm_start_resumes(tmp_path: Path, earlier) -> None:
 
 
 def test_two_concurrent_warm_starts_are_detected(tmp_path: Path, earlier) -> None:
-    one, other, wider = open_attempt(tmp_path, 2), open_attempt(tmp_path, 2), distributions(at_attempt(LEVEL, 2))
+    one, other, wider = open_attempt(tmp_path, 2), open_attempt(tmp_path, 2), distributions(level_at(LEVEL, 2))
     seen = one.trials
     copy_trials(other, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
     one.trials = list  # type: ignore[method-assign,assignment]  # it looked before the other wrote
@@ -80,12 +79,12 @@ def test_two_concurrent_warm_starts_are_detected(tmp_path: Path, earlier) -> Non
 
 def test_optuna_sees_one_range_per_parameter(tmp_path: Path, earlier) -> None:
     """Without equal ranges, Optuna would not sample widened parameters jointly."""
-    wider = distributions(at_attempt(LEVEL, 2))
+    wider = distributions(level_at(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
     copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
     reused = study.trials()
     study.close()
-    new = finished(at_attempt(LEVEL, 2), 4, PARAMETERS)
+    new = finished(level_at(LEVEL, 2), 4, PARAMETERS)
 
     assert intersection_search_space([*reused, new]) == wider
     assert intersection_search_space([*earlier, new]) == {}

@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from optimizer.curriculum.attempts import at_attempt
 from optimizer.level.spec import Direction, Gate, MinTrades, Part, Split
 from optimizer.objective.metrics import profit_and_loss
 from optimizer.objective.objective import backtest, evaluate, evaluate_part, is_pruned, prepare_level, repair
 from optimizer.objective.trial_result import Evaluation, TrialOutcome
 from optimizer.search.space import distributions
-from tests.factories.levels import DATASETS, PARAMETERS, RANGES, level_of, read_flat, read_made
+from tests.factories.levels import DATASETS, PARAMETERS, RANGES, level_at, level_of, read_flat, read_made
 from tradeschool.errors import DataIncomplete, SettingsError
 
 OPEN = [None] * len(DATASETS)
@@ -97,10 +96,10 @@ def test_all_parameters_are_evaluated_after_the_longest_warm_up(prepared):
 def test_later_attempts_are_evaluated_over_the_same_bars():
     """The warm-up covers the widest ranges of later attempts from the first attempt on."""
     level = level_of(retries=2)
-    bars = [prepare_level(at_attempt(level, attempt), Part.TRAIN, read_made) for attempt in (1, 2, 3)]
+    bars = [prepare_level(level_at(level, attempt), Part.TRAIN, read_made) for attempt in (1, 2, 3)]
 
     assert [{one.first_evaluated for one in each} for each in bars] == [{85}] * 3
-    assert at_attempt(level, 3).ranges["slow"] == (7, 85)
+    assert level_at(level, 3).ranges["slow"] == (7, 85)
 
 
 def test_a_part_shorter_than_the_warm_up_is_refused():

@@ -11,7 +11,8 @@ from optimizer.objective import metrics
 from optimizer.objective.metrics import summarise
 from optimizer.objective.objective import backtest, prepare_level
 from optimizer.objective.portfolio import portfolio
-from optimizer.validation.confidence_intervals import _drawdowns, intervals
+from optimizer.validation.confidence_intervals import intervals
+from optimizer.validation.statistics.bootstrap import intrabar_drawdowns
 from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made
 
 LEVEL = level_of()
@@ -44,7 +45,9 @@ def test_a_resampled_drawdown_equals_that_of_the_metric(runs) -> None:
     account = portfolio(runs)
     identity = np.arange(len(account.days)).reshape(-1, 1)
 
-    assert _drawdowns(account, identity)[0] == pytest.approx(metrics.max_drawdown_intrabar(account))
+    assert intrabar_drawdowns(account.returns[identity], account.low_returns[identity])[0] == pytest.approx(
+        metrics.max_drawdown_intrabar(account)
+    )
 
 
 def test_without_trades_there_is_no_interval() -> None:

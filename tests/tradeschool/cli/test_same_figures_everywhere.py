@@ -260,6 +260,16 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
         assert (code, "all metrics equal the recorded ones" in said) == (0, attempt in said)
 
 
+def test_a_trial_of_a_retry_shows_what_its_attempt_changed(harness: RunHarness, ask: Command) -> None:
+    retry = read_run(harness.context, "run").attempt("2", 2).retry
+    words = ("optimize", "show", "run", "0", "--level", "2", "--attempt")
+
+    shown = json.loads(ask(*words, "2", "--json")[1])["retry"]
+    assert (shown["reason"], shown["trials"]) == (retry.reason, retry.trials)
+    assert f"attempt 2: {retry.reason}" in " ".join(ask(*words, "2")[1].split())
+    assert "retry" not in json.loads(ask(*words, "1", "--json")[1])
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -16,11 +16,11 @@ from workers.coordinator.run.run_record import read_run
 SEED = 7
 
 
-def alone(harness: RunHarness, written: Level, attempt: int = 1, inherited=None, earlier=()) -> list:
-    searched = at_attempt(written, attempt, inherited)
+def alone(harness: RunHarness, written: Level, attempt: int = 1, inherited=None, earlier=(), retries=()) -> list:
+    searched = at_attempt(written, attempt, inherited, retries)
     points = first_points(searched, inherited, SEED) if inherited and attempt == 1 else ()
     space = search_space(searched, SEED, points)
-    was = at_attempt(written, attempt - 1, inherited).gate
+    was = at_attempt(written, max(1, attempt - 1), inherited, retries[:-1]).gate
     reused = [copied_trial(trial, space.distributions, was=was, now=searched.gate) for trial in earlier]
     train = prepare_level(written, Part.TRAIN, harness.context.store.arrays)
     return search_in_process(searched, space, train, reused)
@@ -39,10 +39,11 @@ def test_one_process_gives_the_same_table_after_inheritance_and_on_retry(harness
     written = level("2", ALMOST, retries=1, relax=0.5)
     harness.begin(early("1", ANY), written, seed=SEED)
     harness.run()
-    inherited = read_run(harness.context, "run").attempts[1].inherited
+    _, one, other = read_run(harness.context, "run").attempts
+    inherited = one.inherited
 
     first = alone(harness, written, inherited=inherited)
-    second = alone(harness, written, 2, inherited, first)
+    second = alone(harness, written, 2, inherited, first, other.retries)
 
     assert inherited
     assert export(first, "csv") == harness.table("2", 1)

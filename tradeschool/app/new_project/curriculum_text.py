@@ -36,7 +36,9 @@ COMMENTS = {
     "drawdown_limit": "a trial is pruned above this drawdown",
     "ranges": "lowest and highest value searched",
     "narrow": "true: search only around the winner of the level before",
-    "retries": "after a failed gate, each with 1.5 times the trials and ranges",
+    "inherit": "points around the winner of the level before, and how near to it",
+    "retries": "further attempts after a failed gate",
+    "retry": "more trials, and wider ranges where the best parameters lie at an edge",
     "relax": "share by which each retry relaxes the gate",
     "stress": "limits of stress tests that the gate requires; windows are known crises",
 }
@@ -44,7 +46,7 @@ COMMENTS = {
 FIELDS = (
     "name", "title", "direction", "strategy", "trials", "lag", "mode", "objective", "sampler", "pruner", "datasets",
     "split", "gate", "min_trades", "costs", "position_fraction", "risk", "min_density", "drawdown_limit", "ranges",
-    "narrow", "retries", "relax", "stress", "analyses",
+    "narrow", "inherit", "retries", "retry", "relax", "stress", "analyses",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import begun_trials, context_of, resume_run, search_new_run, show_end
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options, workers_option
+from tradeschool.cli.search.optimize_compare import compare
 from tradeschool.cli.search.optimize_plan import plan
 from tradeschool.cli.search.optimize_report import null, report
 from tradeschool.cli.search.optimize_status import best, show, status, verify
@@ -30,6 +31,7 @@ optimize.add_command(status)
 optimize.add_command(show)
 optimize.add_command(best)
 optimize.add_command(verify)
+optimize.add_command(compare)
 optimize.add_command(null)
 optimize.add_command(report)
 

@@ -3,7 +3,7 @@
 import click
 from rich.table import Table
 
-from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.attempts import trials_by_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
 from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, Part
@@ -44,12 +44,18 @@ def plan(*, as_json: bool, **options: object) -> None:
 
 
 def _show(level: Level, parts: list[PlannedPart], note: str | None) -> None:
-    trials = [at_attempt(level, attempt).trials for attempt in range(1, level.retries + 2)]
+    trials = trials_by_attempt(level)
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
     console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
     if note:
         console().print(note, highlight=False)
     console().print(level.search_methods)
+    if level.retries:
+        console().print(f"retry: {level.retry.sentence}")
+    console().print(
+        f"inherited: a choice of an earlier level and {level.inherit.neighbours} points within "
+        f"{level.inherit.reach:g} of each range to either side"
+    )
     console().print(f"costs: {level.costs.sentence}")
     console().print(
         f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
@@ -104,6 +110,9 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "pruner": str(level.used_pruner),
         "trials": level.trials,
         "retries": level.retries,
+        "trials_by_attempt": trials_by_attempt(level),
+        "retry": level.retry.model_dump(mode="json"),
+        "inherit": level.inherit.model_dump(mode="json"),
         "costs": level.costs.model_dump(mode="json"),
         "position_fraction": level.position_fraction,
         "drawdown_limit": level.drawdown_limit,

@@ -11,6 +11,7 @@ from rich.table import Table
 from optimizer.level.metric_names import RISK_METRICS
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
+from optimizer.report.contents import retry_json
 from optimizer.report.labels import label
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord
@@ -77,13 +78,16 @@ def _queue(settings: Settings) -> Snapshot | None:
 @attempt_option
 @json_option
 def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
-    """Show parameters, constraints and metrics of one trial."""
+    """Show parameters, constraints and metrics of one trial, and what its attempt changed if it is a retry."""
     run, row = _chosen_attempt(run_name, level_name, attempt)
     trial = _trials(run, row, number)[number]
     if as_json:
-        print_json(trial_rows([trial])[0])
-    else:
-        run_status.show_trial(trial)
+        retry = {"retry": retry_json(row.retry)} if row.retry else {}
+        print_json({**trial_rows([trial])[0], **retry})
+        return
+    if row.retry:
+        console().print(f"attempt {row.number}: {row.retry.reason}")
+    run_status.show_trial(trial)
 
 
 @click.command()

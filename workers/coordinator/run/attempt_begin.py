@@ -25,7 +25,10 @@ def begin_attempt(run: RecordedRun, level: str, number: int) -> AttemptRow:
         inherited_reason=inherited.reason,
         until=depends_until(written, last_search(written), inherited, ()),
         reused=len(run.trials(earlier)) if earlier else 0,
+        retries=record.planned_retries(level, number),
     )
+    if attempt.retry:
+        run.log_event("retry_planned", level=level, attempt=number, reason=attempt.retry.reason)
     trials = record.searched_level(attempt).trials
     run.log_event("level_started", level=level, attempt=number, trials=trials)
     return attempt

@@ -295,5 +295,6 @@ def _verdict(findings: AttemptFindings) -> Verdict:
         figures=figures,
         shortfall={} if findings.passed else shortfall(findings),
         relaxed=findings.case.relaxed,
+        facts=None if findings.passed else findings.facts,
         skill=findings.skill,
     )

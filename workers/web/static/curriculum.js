@@ -41,6 +41,7 @@ function card(level, isShown, choose) {
     h("header", {}, h("div", {}, h("h3", {}, `${level.level}  ${level.title}`), h("div", { class: "sub" }, `${level.direction}, ${count(level.datasets.length)} datasets; ${objectiveText(level)}, sampler ${level.sampler}, pruner ${level.pruner}`)),
       h("span", { class: `chip ${level.state}` }, level.state)),
     attempt ? progress(level, attempt) : level.state === "skipped" ? h("p", { class: "sub" }, "Skipped: an earlier level failed all attempts.") : waiting(level),
+    attempt?.retry && h("p", { class: "sub retry", title: "What this retry changed, and why" }, `Retry: ${attempt.retry.reason}`),
     level.gate.length > 0 && gate(level),
     level.risk && h("p", { class: "sub", key: "risk" }, sizing(level)),
     attempt?.front.length > 0 && front(level, attempt),

@@ -4,12 +4,12 @@ from datetime import date
 
 import pytest
 
-from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.spec import Direction, Gate, MinTrades, Part
 from optimizer.search.space import distributions
 from optimizer.strategies.protocol import load
+from tests.factories.levels import level_at
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW, default_catalogue
 from tradeschool.markets.windows import subtract
 
@@ -68,7 +68,7 @@ def test_each_level_has_the_analyses_of_the_docs_table() -> None:
     assert {name: level.analyses for name, level in LEVELS.items()} == {
         "1": (),
         "2": (Analysis.SIMILARITY,),
-        "3": (Analysis.REGIMES,),
+        "3": (Analysis.REGIMES, Analysis.REGIME_SETS),
         "4": (Analysis.STABILITY,),
     }
     assert [name for name, level in LEVELS.items() if level.stress] == ["4"]
@@ -79,7 +79,7 @@ def test_each_level_has_the_analyses_of_the_docs_table() -> None:
 def test_every_attempt_has_a_valid_search_space(name: str) -> None:
     """Ranges stay within the bounds of the strategy in every attempt and contain its defaults."""
     for attempt in range(1, LEVELS[name].retries + 2):
-        level = at_attempt(LEVELS[name], attempt)
+        level = level_at(LEVELS[name], attempt)
 
         assert distributions(level).keys() == level.ranges.keys()
         assert {each.name for each in load(level.strategy).parameters if not each.fixed} <= level.ranges.keys()

@@ -5,7 +5,8 @@ import pytest
 from optimizer.level.spec import Part
 from optimizer.objective.choices import Choice
 from optimizer.objective.objective import evaluate_part, prepare_level
-from optimizer.validation.analyses.sensitivity import STEPS, at_the_edge, stability
+from optimizer.strategies.parameter_ranges import at_the_edge
+from optimizer.validation.analyses.sensitivity import STEPS, stability
 from tests.factories.levels import PARAMETERS, RANGES, level_of, read_made
 
 LEVEL = level_of()
@@ -45,8 +46,8 @@ def test_the_share_of_a_non_positive_sharpe_ratio_is_nan(found) -> None:
 
 
 def test_a_best_value_at_the_edge_of_its_range_is_reported() -> None:
-    assert at_the_edge(LEVEL, {**WINNER, "fast": 30, "stop_atr": 1.02}) == ["fast", "stop_atr"]
-    assert at_the_edge(LEVEL, WINNER) == []
+    assert at_the_edge(LEVEL, {**WINNER, "fast": 30, "stop_atr": 1.02}) == {"fast": "upper", "stop_atr": "lower"}
+    assert at_the_edge(LEVEL, WINNER) == {}
 
 
 def test_a_fixed_parameter_is_not_varied_or_checked_for_edges() -> None:

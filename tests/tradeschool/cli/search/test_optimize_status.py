@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.curriculum.attempts import AttemptFacts, Shortfall
+from optimizer.report.contents import retry_json
+from tests.factories.levels import PARAMETERS, RANGES
 from tests.factories.runs import make_attempt, make_context, make_level, make_run_record, make_verdict, recommended
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import acquire_leadership
@@ -67,3 +70,22 @@ def test_without_a_run_the_start_command_is_shown(command: Command, context: Run
 
     assert code == 2
     assert "start one: tradeschool optimize run" in err
+
+
+def test_a_retry_shows_what_it_changed_and_why(command: Command, context: RunContext) -> None:
+    level = make_level("1").model_copy(update={"ranges": {**RANGES, "fast": (5.0, 50.0)}})
+    facts = AttemptFacts(
+        feasible=True,
+        parameters={**PARAMETERS, "fast": 50, "slow": 40},
+        on_validation=(Shortfall(name="sharpe", by=0.7),),
+    )
+    failed = make_verdict(passed=False).model_copy(update={"facts": facts})
+    record = make_attempt(context, make_run_record(context, level, is_sealed=True), verdict=failed)
+    retries = record.planned_retries("1", 2)
+    make_attempt(context, record, number=2, retries=retries)
+    shown = "retry: the winner missed on validation: sharpe by 0.7; 6 trials instead of 4; fast 5..50 becomes 5..62"
+
+    assert shown in " ".join(command("optimize", "status")[1].split())
+    attempts = json.loads(command("optimize", "status", "--json")[1])["levels"]
+    assert [each["retry"] for each in attempts] == [None, retry_json(retries[0])]
+    assert attempts[1]["retry"]["changes"] == [{"name": "fast", "end": "upper", "was": [5.0, 50.0], "now": [5.0, 62.0]}]

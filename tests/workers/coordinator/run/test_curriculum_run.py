@@ -9,8 +9,8 @@ import pytest
 from optimizer.curriculum.inheritance import first_points
 from optimizer.curriculum.state_machine import RunOutcome
 from optimizer.level.constraints import Analysis, StressLimits
-from optimizer.level.spec import Gate, Level, LevelDataset
-from optimizer.objective.objective import repair
+from optimizer.level.spec import Gate, Level, LevelDataset, Part
+from optimizer.objective.objective import prepare_level, repair
 from optimizer.runs.run_store import RunRecord
 from optimizer.search.study import read_trials
 from optimizer.validation.holdout_log import read_holdout_log
@@ -27,15 +27,17 @@ from tests.factories.in_process_runs import (
     level,
     run_harness_in,
 )
+from tests.factories.levels import RANGES
 from tests.factories.stores import seal_made
 from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import Gap, GapReason
 from tradeschool.store.frame_store import FrameStore
+from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.run.run_record import read_run
-from workers.monitoring.run_status_json import as_result
+from workers.monitoring.run_status_json import as_page, as_result
 
 
 def test_a_run_searches_every_level_and_inherits(harness: RunHarness) -> None:
@@ -88,6 +90,52 @@ def test_a_failed_gate_is_retried_and_then_only_the_last_level_is_tried(harness:
     shortfalls = harness.file("escalation.json")["attempts"]
     assert [[each["name"] for each in one["missed"]] for one in shortfalls] == [["sharpe"]] * 3
     assert not (harness.context.folder("run") / "2").exists()
+
+
+def test_a_retry_records_and_shows_what_it_changed_and_why(harness: RunHarness) -> None:
+    narrow = {**RANGES, "fast": (5.0, 6.0), "slow": (20.0, 21.0)}  # every value lies at an end
+    harness.begin(level("1", ALMOST, retries=1, ranges=narrow, retry={"trials_factor": 2.0}))
+
+    ended = harness.run()
+
+    first, second = ended.record.attempts
+    (plan,) = second.retries
+    assert plan.facts == first.verdict.facts
+    assert plan.facts.parameters == first.verdict.parameters
+    assert [each.name for each in plan.facts.on_validation] == ["sharpe"]
+    reading = next(each for each in first.verdict.readings if each.name == "sharpe")
+    assert plan.facts.on_validation[0].by == pytest.approx(99 - reading.value)
+    assert {"fast", "slow"} <= {change.name for change in plan.changes}
+    searched = ended.record.searched_level(second)
+    assert {change.name: change.now for change in plan.changes}.items() <= searched.ranges.items()
+    assert (searched.trials, plan.trials, plan.trials_before) == (16, 16, 8)
+    assert searched.gate == ALMOST
+    shown = [
+        harness.file("lineage.json")["attempts"][1]["retry"],
+        harness.file("report.json")["levels"][0]["retries"][0],
+        as_result(harness.run_status())["levels"][1]["retry"],
+        as_page(harness.run_status())["levels"][0]["attempts"][1]["retry"],
+    ]
+    assert [each["reason"] for each in shown] == [plan.reason] * 4
+    assert "16 instead of 8" in (harness.context.folder("run") / "report.html").read_text()
+    told = next(each for each in event_log.read(harness.context.folder("run")) if each.name == "retry_planned")
+    assert told.sentence == f"level 1, attempt 2: {plan.reason}"
+
+
+def test_all_attempts_are_judged_over_the_same_bars(harness: RunHarness) -> None:
+    """A retry that widens nothing keeps the warm-up of the widest ranges."""
+    harness.begin(level("1", ALMOST, retries=2, retry={"edge": 0.0}))
+
+    record = harness.run().record
+
+    read = harness.context.store.arrays
+    bars = [
+        [each.first_evaluated for each in prepare_level(record.searched_level(row), Part.TRAIN, read)]
+        for row in record.attempts
+    ]
+    assert bars[0] == bars[1] == bars[2]
+    days = {row.verdict.figures[Part.TRAIN]["days"] for row in record.attempts}
+    assert len(days) == 1
 
 
 def test_without_a_feasible_trial_the_nearest_trial_is_reported(harness: RunHarness) -> None:
@@ -155,6 +203,27 @@ def test_a_level_with_stress_and_analyses_writes_each_file(harness: RunHarness) 
     assert [each["name"] for each in harness.file("1/stress.json")["windows"]] == ["spring"]
 
 
+def test_parameters_by_regime_are_reported_and_the_winner_stays_one_set(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY, analyses=(Analysis.REGIME_SETS,)))
+    harness.begin(level("1", ANY), name="plain")
+
+    (attempt,) = harness.run().record.attempts
+
+    found = harness.file("1/regime_sets.json")
+    assert found["available"] is True
+    assert (found["out_of_sample"]["part"], found["test"]["part"]) == ("validation", "test")
+    assert found["out_of_sample"]["single"]["sharpe"] == attempt.verdict.figures[Part.VALIDATION]["sharpe"]
+    assert found["test"]["single"]["trades"] == attempt.verdict.figures[Part.TEST]["trades"]
+    assert found["conclusion"] == ("parameter sets by regime" if found["adopted"] else "one parameter set")
+    assert set(found["sets"]) == {"bull", "bear", "sideways"}
+    assert sum(found["train_bars"].values()) == pytest.approx(1)
+    assert harness.file("report.json")["levels"][0]["regime_sets"] == found
+    assert "Parameters by market regime" in (harness.context.folder("run") / "report.html").read_text()
+    (plain,) = harness.run("plain").record.attempts
+    assert (attempt.verdict.trial, attempt.verdict.parameters) == (plain.verdict.trial, plain.verdict.parameters)
+    assert attempt.verdict.model_dump_json() == plain.verdict.model_dump_json()
+
+
 def test_extra_constraints_and_early_stopping_are_applied(harness: RunHarness) -> None:
     harness.begin(level("1", ANY, trials=40, early_stop=5, constraints=("exposure <= 0.9",)))
 
@@ -208,6 +277,7 @@ def test_events_are_reported_in_order(finished_run: RunHarness) -> None:
         "level_passed",
         "level_started",
         "level_failed",
+        "retry_planned",
         "level_started",
         "level_failed",
         "level_escalated",

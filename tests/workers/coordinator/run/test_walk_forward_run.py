@@ -11,11 +11,14 @@ from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Gate, Level, MinTrades, Part, Split
 from optimizer.level.walk_forward import first_judged, out_of_sample
+from optimizer.objective.metrics import sharpe
+from optimizer.report.equity_file import accounts_of
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export
 from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.folders import memory_folder
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in
+from workers.coordinator.run.run_record import read_run
 from workers.monitoring.run_status_json import as_page, as_result
 
 SPLIT = Split(scheme="walk_forward", windows=3)
@@ -219,3 +222,30 @@ def test_the_status_names_the_window_that_is_searched(harness: RunHarness) -> No
     (attempt,) = as_page(status)["levels"][0]["attempts"]
     assert [each["window"] for each in attempt["windows"]] == [1, 2, 3]
     assert [each["searched"] for each in as_result(status)["levels"][0]["windows"]] == [True] * 3
+
+
+def test_regimes_choose_in_each_window_on_its_own_train(harness: RunHarness) -> None:
+    harness.begin(walked("1", analyses=(Analysis.REGIME_SETS,)))
+
+    (attempt,) = harness.run().record.attempts
+
+    found = harness.file("1/regime_sets.json")
+    assert [each["window"] for each in found["windows"]] == [1, 2, 3]
+    assert found["test"] is None
+    assert found["out_of_sample"]["single"]["sharpe"] == attempt.verdict.figures[Part.VALIDATION]["sharpe"]
+    assert found["out_of_sample"]["days"] == attempt.verdict.figures[Part.VALIDATION]["days"]
+    for row, window in zip(attempt.windows, found["windows"], strict=True):
+        trials = read_trials(harness.context.storage_url, f"run-L1-a1-w{row.number}")
+        for chosen in window["sets"].values():
+            single = row.parameters if chosen["trial"] is None else trials[chosen["trial"]].params
+            assert chosen["parameters"] == single
+    assert "Parameters by market regime" in (harness.context.folder("run") / "report.html").read_text()
+
+
+def test_the_equity_file_has_the_account_that_the_gate_judged(undisturbed: RunHarness) -> None:
+    """`optimize compare` reads the daily returns of validation from it."""
+    verdict = next(row.verdict for row in read_run(undisturbed.context, "run").attempts if row.level == "1")
+    found = accounts_of(undisturbed.file("1/equity.json"))["validation"]
+
+    assert sharpe(found.returns) == pytest.approx(verdict.figures[Part.VALIDATION]["sharpe"], rel=1e-6)
+    assert found.max_drawdown_intrabar == pytest.approx(verdict.figures[Part.VALIDATION]["max_drawdown_intrabar"])
