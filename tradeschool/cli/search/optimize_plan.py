@@ -1,5 +1,7 @@
 """`tradeschool optimize plan`: show the data split and the trials of a run without running it."""
 
+from collections.abc import Iterator
+
 import click
 from rich.table import Table
 
@@ -44,31 +46,42 @@ def plan(*, as_json: bool, **options: object) -> None:
 
 
 def _show(level: Level, parts: list[PlannedPart], note: str | None) -> None:
+    for line in _rules(level, note):
+        console().print(line, highlight=False)
+    console().print(_table(level, parts))
+    for used in level.datasets:
+        if used.rule:
+            console().print(f"window of {used.dataset}: {used.window}, by rule: {used.rule}")
+
+
+def _rules(level: Level, note: str | None) -> Iterator[str]:
     trials = trials_by_attempt(level)
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
-    console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
+    yield f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}"
     if note:
-        console().print(note, highlight=False)
-    console().print(level.search_methods)
+        yield note
+    yield level.search_methods
     if level.retries:
-        console().print(f"retry: {level.retry.sentence}")
-    console().print(
+        yield f"retry: {level.retry.sentence}"
+    yield (
         f"inherited: a choice of an earlier level and {level.inherit.neighbours} points within "
         f"{level.inherit.reach:g} of each range to either side"
     )
-    console().print(f"costs: {level.costs.sentence}")
-    console().print(
-        f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
-    )
+    yield f"costs: {level.costs.sentence}"
+    yield f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
     if level.split.is_walk_forward:
-        console().print(_windows_line(level))
+        yield _windows_line(level)
     if level.risk:
-        console().print(level.risk.sentence)
-    embargo = (
-        f"embargo before validation and test: {level.split.embargo_days} days; "
-        f"warm-up: {parts[0].warm_up} bars inside train, before validation and test"
+        yield level.risk.sentence
+
+
+def _table(level: Level, parts: list[PlannedPart]) -> Table:
+    judged = "each window" if level.split.is_walk_forward else "validation and test"
+    caption = (
+        f"embargo before {judged}: {level.split.embargo_days} days; "
+        f"warm-up: {parts[0].warm_up} bars inside train, before {judged}"
     )
-    table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
+    table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=caption)
     for each in parts:
         stored = "-" if each.stored is None else f"{each.stored:,}"
         row = (str(each.window), f"{each.expected:,}", stored, f"{each.evaluated:,}")
@@ -77,10 +90,7 @@ def _show(level: Level, parts: list[PlannedPart], note: str | None) -> None:
     table.add_section()
     for part, total in totals.items():
         table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
-    console().print(table)
-    for used in level.datasets:
-        if used.rule:
-            console().print(f"window of {used.dataset}: {used.window}, by rule: {used.rule}")
+    return table
 
 
 def _windows_line(level: Level) -> str:
