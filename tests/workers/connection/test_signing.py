@@ -14,7 +14,8 @@ from tradeschool.errors import SettingsError
 from tradeschool.settings.sections import WorkSettings
 from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.dispatch import QueueDispatcher
-from workers.queue.job_allowlist import FUNCTION, TrialJob
+from workers.queue.job_allowlist import TrialJob
+from workers.queue.messages import FUNCTION
 from workers.queue.trial_queue import results_key
 
 KEY = "0123456789abcdef0123456789abcdef"

@@ -16,8 +16,9 @@ from workers.connection.signing import UNSIGNED, Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, user_strategies
 from workers.queue.announcements import KEY, Announcement, publish_announcement, read_announcements
 from workers.queue.dispatch import JobKey, QueueDispatcher
-from workers.queue.job_allowlist import FUNCTION, TrialJob
+from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
+from workers.queue.messages import FUNCTION
 from workers.queue.trial_queue import JobState, enqueue, results_key
 from workers.queue.worker_losses import count_loss, losses_key
 from workers.work_horse.evaluator import Evaluator
