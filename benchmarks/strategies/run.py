@@ -43,7 +43,9 @@ def main() -> None:
         runs = [searched(project, name, options) for name in options.strategy or built_in_names()]
     about |= {
         "seed": str(SEED),
-        "trials": f"{options.trials} a level" if options.trials else "those of the levels",
+        "trials": f"**{options.trials} a level, instead of the levels' own**"
+        if options.trials
+        else "those of the levels",
         "surrogate markets of the null test": "default" if options.surrogates is None else str(options.surrogates),
         "workers": str(options.workers),
         "code": ", ".join(dict.fromkeys(each.report["fingerprints"]["code"] for each in runs)),
