@@ -25,6 +25,7 @@ from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
 from workers.processes.memory_limit import default_limit
 from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.surrogate_markets import run_surrogate
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
 BUILT_IN = load("sma_cross")
@@ -239,7 +240,13 @@ def go_on(harness: RunHarness, name: str = "run"):
 
         return done
 
-    evaluator = Evaluator(store=harness.context.store, plan=here(plan_level), evaluate=here(evaluate), worker="here")
+    evaluator = Evaluator(
+        store=harness.context.store,
+        plan=here(plan_level),
+        evaluate=here(evaluate),
+        worker="here",
+        run_surrogate=here(run_surrogate),
+    )
     dispatchers = lambda _: InProcessDispatcher(evaluator)  # noqa: E731
     options = FinalizeOptions(processes=1)
     control = RunControl(stop=lambda: False, on_progress=lambda *_: None, finalize=options)

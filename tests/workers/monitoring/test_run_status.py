@@ -174,12 +174,13 @@ def test_a_passed_level_stays_passed_during_the_next(context, look) -> None:
 
 def test_a_run_that_failed_its_gate_is_finished(context, look) -> None:
     record = make_run_record(context, make_level("1").model_copy(update={"retries": 0}), make_level("2"))
-    recommended(context, make_attempt(context, record, verdict=make_verdict(passed=False)))
+    failed = make_attempt(context, record, verdict=make_verdict(passed=False))
+    recommended(context, make_attempt(context, failed, level="2", verdict=make_verdict(passed=True)))
 
     level_status = look()
 
     assert (level_status.outcome, level_status.current.name) == ("escalated", "1")
-    assert [level.state for level in level_status.levels] == ["failed", "waiting"]
+    assert [level.state for level in level_status.levels] == ["failed", "passed"]
     assert level_status.reason == "the gate of level 1 is not met"
 
 

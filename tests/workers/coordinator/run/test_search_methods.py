@@ -23,6 +23,7 @@ from workers.isolation.strategy_process import IsolationSettings
 from workers.monitoring.run_status_json import as_page, as_result
 from workers.web.details import trial_table
 from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.surrogate_markets import run_surrogate
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
 OWN = """
@@ -216,7 +217,13 @@ def go_on(harness: RunHarness) -> None:
 
         return done
 
-    evaluator = Evaluator(store=harness.context.store, plan=here(plan_level), evaluate=here(evaluate), worker="here")
+    evaluator = Evaluator(
+        store=harness.context.store,
+        plan=here(plan_level),
+        evaluate=here(evaluate),
+        worker="here",
+        run_surrogate=here(run_surrogate),
+    )
     dispatchers = lambda _: InProcessDispatcher(evaluator)  # noqa: E731
     options = FinalizeOptions(processes=1)
     control = RunControl(stop=lambda: False, on_progress=lambda *_: None, finalize=options)
