@@ -109,6 +109,10 @@ class BacktestRun:
     evaluated_bars: int
     stopped: bool
     """Whether the run ended early because of a total loss."""
+    size: float = 1.0
+    """Share of the account's equity that is traded by this run, restored daily. Trades, equity and lows are those of
+    size 1; `portfolio` multiplies the daily returns.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,16 @@
 This module does not import polars, because it runs in processes that fork.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.bars.decimals import TICK_TOLERANCE, with_fitting_decimals
 from optimizer.bars.indicators import atr_marks
 from tradeschool.errors import DataIncomplete, InvalidCandles
 from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instrument_file import MAX_DECIMALS
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import PRICES, CandleArrays
@@ -29,21 +29,18 @@ LARGEST_EXACT = 2**53
 """Largest bound up to which every whole number is exact in float64."""
 LARGEST_TICKS = {32: 2**31 - 1, 64: 2**39}
 """Largest price in ticks by integer width; the engine's absent stops are 2^40 ticks away."""
-FINER_DECIMALS = 6
-"""Decimal places that older candles may have more than today's tick."""
-TICK_TOLERANCE = 1e-4
-"""Maximum distance of a price in ticks from a whole number. A decimal price as float is off by at most 1e-6 ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """Candles of one dataset in whole ticks, read-only; arrays of shape (n_bars,) unless stated.
 
-    Bars before `first_judged` only warm up indicators; bars from `first_judged` on are traded and judged.
+    Bars before `first_evaluated` only warm up indicators; bars from it on are traded and judged.
     """
 
     dataset: Dataset
     window: Window
+    """Days of the judged bars; bars of the lead-in lie before it (see `lead_in`)."""
     slots: NDArray[np.int32]
     """Slot numbers of the dataset's grid, ascending: for most timeframes, opens in timeframes since 1970-01-01 UTC."""
     prices: NDArray[np.signedinteger]
@@ -131,21 +128,27 @@ class Prepared:
 
 
 def prepare(
-    candles: CandleArrays, window: Window, warm_up: int, atr_periods: tuple[int, int] | None = None
+    candles: CandleArrays,
+    window: Window,
+    warm_up: int,
+    atr_periods: tuple[int, int] | None = None,
+    *,
+    lead_in: int = 0,
 ) -> Prepared:
     """Prepare the candles of `window` for any number of backtests; the first `warm_up` bars are not judged.
 
     `atr_periods`: lowest and highest period whose ATR is precomputed, all in one pass.
+    `lead_in`: number of first bars that lie before the window, at most `warm_up`.
 
     Raises:
         DataIncomplete: no bar remains after the warm-up.
-        InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, prices must be positive
-            whole ticks within the instrument's integers, low and high must be the extremes, sums of closes must be
-            exact in float64, and markets with a spread need half-spreads.
+        InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, those of the lead-in
+            before it. Prices must be positive whole ticks within the instrument's integers, low and high must be the
+            extremes, sums of closes must be exact in float64, and markets with a spread need half-spreads.
     """
-    candles = _with_fitting_decimals(candles)
+    candles = with_fitting_decimals(candles)
     _check_length(candles, warm_up)
-    _check_times(candles, window)
+    _check_times(candles, window, min(lead_in, warm_up))
     whole = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
     prices = _narrowest(whole, candles.dataset.instrument)
     prices.flags.writeable = False  # one array type for marks and trials
@@ -177,33 +180,15 @@ def _check_length(candles: CandleArrays, warm_up: int) -> None:
         )
 
 
-def _check_times(candles: CandleArrays, window: Window) -> None:
+def _check_times(candles: CandleArrays, window: Window, lead_in: int) -> None:
     time = candles.time
     _check(candles, np.diff(time, prepend=time[0] - 1) <= 0, "times must ascend")
-    outside = (time < window.start_seconds) | (time >= window.end_seconds)
-    _check(candles, outside, f"times must lie in {window}")
+    is_before = time < window.start_seconds
+    is_before[:lead_in] ^= True
+    _check(candles, is_before | (time >= window.end_seconds), f"times must lie in {window}")
     _check(
         candles, ~grid_of(candles.dataset).lies_on(time), f"times must lie on the {candles.dataset.timeframe.name} grid"
     )
-
-
-def _with_fitting_decimals(candles: CandleArrays) -> CandleArrays:
-    """Return the candles with the first number of decimals, from the instrument's on, in which all prices are whole.
-
-    A provider changes its tick over the years, and its product list tells today's only.
-    """
-    instrument = candles.dataset.instrument
-    if not instrument.has_finer_history:
-        return candles
-    for decimals in range(instrument.decimals, min(instrument.decimals + FINER_DECIMALS, MAX_DECIMALS) + 1):
-        if all(_are_whole(getattr(candles, name) * 10.0**decimals) for name in PRICES):
-            finer = replace(candles.dataset, instrument=replace(instrument, decimals=decimals))
-            return replace(candles, dataset=finer)
-    return candles
-
-
-def _are_whole(ticks: NDArray[np.float64]) -> bool:
-    return bool((np.abs(ticks - np.rint(ticks)) <= TICK_TOLERANCE).all())
 
 
 def _whole_ticks(candles: CandleArrays, name: str) -> NDArray[np.int64]:

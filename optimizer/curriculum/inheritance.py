@@ -1,7 +1,7 @@
-"""Inheritance: first points of a level's search from the previous level's winner and eight neighbours."""
+"""Inheritance: first points of a search around choices of earlier searches, each with eight neighbours."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from optimizer.level.spec import Bounds, Level, Parameters
@@ -34,10 +34,17 @@ def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[
 
 
 def starting_points(
-    level: Level, attempt: int, inherited: Mapping[str, float] | None, seed: int
+    level: Level, attempt: int, choices: Sequence[Mapping[str, float] | None], seed: int
 ) -> tuple[Parameters, ...]:
-    """Return the first points of an attempt's search; a retry has none, because it reuses the trials of the first."""
-    return first_points(level, inherited, seed) if inherited is not None and attempt == 1 else ()
+    """Return the first points of an attempt's search, those around each known choice in order; equal ones count once.
+
+    A retry has none, because it reuses the trials of the first attempt.
+    """
+    points: list[Parameters] = []
+    for choice in choices if attempt == 1 else ():
+        if choice is not None:
+            points += [point for point in first_points(level, choice, seed) if point not in points]
+    return tuple(points)
 
 
 def _units(seed: int, level: str, number: int, dimensions: int) -> list[float]:

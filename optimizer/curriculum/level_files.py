@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from optimizer.curriculum import levels
-from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
+from optimizer.level.holdout import Holdout, settled_holdout
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
 from tradeschool.plugins import entries
@@ -16,7 +16,7 @@ from tradeschool.plugins import entries
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    holdout: Holdout = DEFAULT_HOLDOUT
+    holdout: Holdout = Field(default_factory=settled_holdout)
     level: tuple[Level, ...] = Field(min_length=1)
 
     @field_validator("level")
@@ -30,9 +30,7 @@ class _File(BaseModel):
         return found
 
     def levels(self) -> tuple[Level, ...]:
-        """The levels, each with the holdout period of the file if it sets one."""
-        if "holdout" not in self.model_fields_set:
-            return self.level
+        """The levels, each with the holdout period of the file, or the default one."""
         return tuple(level.model_copy(update={"holdout": self.holdout}) for level in self.level)
 
 
@@ -43,10 +41,24 @@ def load_levels(file: Path | None = None) -> tuple[Level, ...]:
         SettingsError: names the line, the key, the expected and the found value.
     """
     if file is None:
-        return tuple(entries(levels, "LEVEL").values())
+        holdout = settled_holdout()
+        return tuple(level.model_copy(update={"holdout": holdout}) for level in entries(levels, "LEVEL").values())
+    return _read(file).levels()
+
+
+def sets_holdout(file: Path) -> bool:
+    """Return whether a curriculum file sets its own holdout period.
+
+    Raises:
+        SettingsError: as `load_levels`.
+    """
+    return "holdout" in _read(file).model_fields_set
+
+
+def _read(file: Path) -> _File:
     try:
         text = file.read_text(encoding="utf-8")
-        return _File.model_validate(tomllib.loads(text)).levels()
+        return _File.model_validate(tomllib.loads(text))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"curriculum {file} cannot be read: {error}") from error
     except ValidationError as error:

@@ -1,7 +1,8 @@
 """Curriculum state machine: maps the known facts of a run to its next action. Pure.
 
     wait for candles -> search -> judge -> passed: the next level, or the recommendation
-                                        -> failed: next attempt while retries remain, else the recommendation
+                                        -> failed: next attempt while retries remain, else one attempt at the last
+                                           level, for the evidence, then the recommendation
     recommendation -> end
 
 Only facts decide, so a run interrupted at any point resumes with the same result.
@@ -76,7 +77,7 @@ class RunOutcome(StrEnum):
     PASSED = "passed"
     """Every level's gate passed."""
     ESCALATED = "escalated"
-    """All attempts at a level failed its gate; later levels are not run."""
+    """All attempts at a level failed its gate. Of the later levels only the last one is run, once, for the evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Recommend:
 
     outcome: RunOutcome
     level: str
-    """The last level attempted."""
+    """The level whose gate failed; the last level if all passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class End:
 
     outcome: RunOutcome
     level: str
-    """The last level attempted."""
+    """The level whose gate failed; the last level if all passed."""
 
 
 NextAction = Wait | Search | Judge | Recommend | End
@@ -106,19 +107,34 @@ def next_action(facts: RunFacts) -> NextAction:
     Raises:
         ValueError: the facts contradict each other.
     """
-    attempts = list(facts.attempts)
+    attempts, last = list(facts.attempts), facts.levels[-1]
     for level_spec in facts.levels:
         own = [attempt for attempt in attempts if attempt.level == level_spec.name]
         _check(level_spec, own)
+        later = [attempt for attempt in attempts if attempt.level != level_spec.name]
         if own and own[-1].passed:
-            attempts = [attempt for attempt in attempts if attempt.level != level_spec.name]
+            attempts = later
             continue
-        if len(own) < len(attempts):
+        if sum(attempt.passed is False for attempt in own) > level_spec.retries:
+            return _escalated(level_spec, last, later, facts)
+        if later:
             raise ValueError(f"level {level_spec.name} is not passed, but a later level has started")
         return _next_for_level(level_spec, own, facts)
     if attempts:
         raise ValueError(f"unknown level {attempts[0].level}")
-    return _over(facts, RunOutcome.PASSED, facts.levels[-1].name)
+    return _over(facts, RunOutcome.PASSED, last.name)
+
+
+def _escalated(failed: LevelSpec, last: LevelSpec, later: Sequence[Attempt], facts: RunFacts) -> NextAction:
+    """Return what follows a level that failed all attempts: one attempt at the last level, then the end."""
+    if [(attempt.level, attempt.number) for attempt in later] not in ([], [(last.name, 1)]) or (
+        failed == last and later
+    ):
+        raise ValueError(f"level {failed.name} failed all attempts: only one attempt at the last level may follow")
+    _check(last, later)
+    if failed != last and not (later and later[0].passed is not None):
+        return _next_for_level(last, later, facts)
+    return _over(facts, RunOutcome.ESCALATED, failed.name)
 
 
 def _over(facts: RunFacts, outcome: RunOutcome, level: str) -> NextAction:
@@ -127,11 +143,11 @@ def _over(facts: RunFacts, outcome: RunOutcome, level: str) -> NextAction:
 
 def _next_for_level(level_spec: LevelSpec, attempts: Sequence[Attempt], facts: RunFacts) -> NextAction:
     missed, ready = sum(attempt.passed is False for attempt in attempts), facts.ready
-    if missed > level_spec.retries:
-        return _over(facts, RunOutcome.ESCALATED, level_spec.name)
+    if level_spec.name not in ready:
+        return Wait(level_spec.name)
     if missed < len(attempts) and attempts[-1].searched:
-        return Judge(level_spec.name, missed + 1) if level_spec.name in ready else Wait(level_spec.name)
-    return Search(level_spec.name, missed + 1) if level_spec.name in ready else Wait(level_spec.name)
+        return Judge(level_spec.name, missed + 1)
+    return Search(level_spec.name, missed + 1)
 
 
 def _check(level_spec: LevelSpec, attempts: Sequence[Attempt]) -> None:

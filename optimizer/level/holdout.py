@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from optimizer.level.constraints import StrictModel
 from optimizer.level.days import with_days
-from tradeschool.markets.catalogue import HOLDOUT_WINDOW
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW, holdout_window
 from tradeschool.markets.timerange import settled_day
 from tradeschool.markets.windows import Window
 
@@ -47,3 +47,13 @@ class Holdout(StrictModel):
 
 
 DEFAULT_HOLDOUT = Holdout()
+"""Of a level that no curriculum was read for; a curriculum that sets none has `settled_holdout`."""
+
+
+def settled_holdout() -> Holdout:
+    """Return the default holdout period of a curriculum, which lasts to the last settled day.
+
+    A run records its days when it begins, so it has the same ones whenever it is resumed.
+    """
+    window = holdout_window()
+    return Holdout(start=window.start.date(), end=window.end.date())

@@ -5,6 +5,11 @@ METRICS = (
     *("sharpe", "sortino", "cagr", "max_drawdown", "max_drawdown_intrabar", "calmar", "days", "exposure"),
 )
 """Names of `metrics.summarise`, in its order."""
+SIZE, LEVERAGE = "size", "leverage"
+RISK_METRICS = (SIZE, LEVERAGE)
+"""Further metrics of a trial whose level has a risk budget: the share of the account that is traded, and the largest
+notional of a position over the equity.
+"""
 COUNTS = ("trades", "trades_open_at_end", "days")
 """Metrics that are whole numbers."""
 GATE_DRAWDOWN = "max_drawdown_intrabar"

@@ -17,6 +17,7 @@ from optimizer.level.cost_presets import presets_of
 from optimizer.level.days import with_days
 from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
 from optimizer.level.metric_names import GATE_DRAWDOWN
+from optimizer.level.risk import Risk
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,
     DEFAULT_SAMPLER,
@@ -62,6 +63,15 @@ class Part(StrEnum):
     """Opened once after the gate; reported, decides nothing."""
 
 
+class Scheme(StrEnum):
+    """How the days of a level become evidence."""
+
+    SINGLE = "single"
+    """One search on train; validation selects among its best trials; test is opened once."""
+    WALK_FORWARD = "walk_forward"
+    """One search per window on the days before it; the windows' out-of-sample days together are validation."""
+
+
 class LevelDataset(StrictModel):
     """A dataset and the days that a level uses."""
 
@@ -104,20 +114,57 @@ class LevelDataset(StrictModel):
 class Split(StrictModel):
     """Split of each dataset's days in time order, as fractions of its length."""
 
+    scheme: Scheme = Scheme.SINGLE
     train: Fraction = 0.6
+    """With `walk_forward` the train days of the first window, 0.4 by default."""
     validation: Fraction = 0.2
+    """With `walk_forward` all days after those of `train`: they are out of sample."""
     test: Fraction = 0.2
+    """0 with `walk_forward`."""
     embargo_days: Annotated[int, Field(ge=0)] = 1
-    """Days skipped at the start of validation and of test. The warm-up comes on top: the first bars of each part only
-    warm up indicators, so no judged bar of a part depends on a candle of the previous part.
+    """Days skipped at the start of validation and of test, or with `walk_forward` at the end of each window's train.
+    Indicators warm up on the bars before a part, inside the dataset's range; positions and trades never cross its
+    border.
     """
+    windows: Annotated[int, Field(ge=1, le=52)] = 4
+    """Number of out-of-sample windows of equal length with `walk_forward`."""
+    anchored: bool = True
+    """Whether each window's train begins on the first day; else it keeps the length of the first window's train."""
+    window_trials: Annotated[int, Field(ge=1)] | None = None
+    """Trials of each window's search; half of the level's trials if not set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_walk_forward(cls, given: object) -> object:
+        """Fill in the default fractions of `walk_forward`."""
+        if not isinstance(given, Mapping) or given.get("scheme") != Scheme.WALK_FORWARD:
+            return given
+        train = given.get("train", WALK_FORWARD_TRAIN)
+        rest = 1 - train if isinstance(train, int | float) else train
+        return {"train": train, "validation": rest, "test": 0.0, **given}
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         total = self.train + self.validation + self.test
         if not math.isclose(total, 1.0, abs_tol=1e-9):
             raise ValueError(f"train + validation + test must be 1, was {total:g}")
+        if self.is_walk_forward and (self.test or not 0 < self.train < 1):
+            raise ValueError(f"walk_forward needs 0 < train < 1 and test = 0, was {self.train:g} and {self.test:g}")
         return self
+
+    @property
+    def is_walk_forward(self) -> bool:
+        """Whether validation is stitched from windows."""
+        return self.scheme is Scheme.WALK_FORWARD
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that have days, in time order."""
+        return tuple(part for part in Part if getattr(self, part))
+
+
+WALK_FORWARD_TRAIN = 0.4
+"""Default share of the days on which the first window of a walk-forward is searched."""
 
 
 class Gate(StrictModel):
@@ -236,6 +283,8 @@ class Level(StrictModel):
     costs: Costs = Costs()
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
+    risk: Annotated[Risk | None, Field(exclude_if=lambda found: found is None)] = None
+    """Risk budget that the account of each trial is sized to; None: the whole account is traded."""
     min_density: Fraction = 0.0
     """Minimum share of the candle slots of each dataset in which the market traded; 0 accepts any thin market."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
@@ -305,8 +354,16 @@ class Level(StrictModel):
         kind = "objectives" if self.is_multi_objective else "objective"
         return f"{kind} {' + '.join(self.objective)}, sampler {self.used_sampler}, pruner {self.used_pruner}"
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of this level, in time order: train and validation with `walk_forward`."""
+        return self.split.parts
+
     def window(self, dataset: LevelDataset, part: Part) -> Window:
         """Return the days of one part of a dataset without the embargo, at whole UTC days.
+
+        With `walk_forward`, train is the whole range, on which the last search looks for the parameters to trade next,
+        and validation is every out-of-sample day.
 
         Raises:
             SettingsError: the part is empty.
@@ -317,8 +374,8 @@ class Level(StrictModel):
         second_end = round(days * (split.train + split.validation))
         embargo = split.embargo_days
         start_day, end_day = {
-            Part.TRAIN: (0, first_end),
-            Part.VALIDATION: (first_end + embargo, second_end),
+            Part.TRAIN: (0, days if split.is_walk_forward else first_end),
+            Part.VALIDATION: (first_end + (0 if split.is_walk_forward else embargo), second_end),
             Part.TEST: (second_end + embargo, days),
         }[part]
         return Window(whole.start + timedelta(days=start_day), whole.start + timedelta(days=end_day))

@@ -68,7 +68,7 @@ def _of_fixed_sizes(runs: Sequence[BacktestRun]) -> float:
 
 
 def _of_equity_shares(runs: Sequence[BacktestRun]) -> float:
-    shares = [_shares_of_equity(run) for run in runs]
+    shares = [_joined(found) for found in _by_dataset(runs).values()]
     if _mean_growth(shares, 0.0) <= 1.0:
         return 0.0
     low, high = 0.0, HIGHEST
@@ -83,6 +83,19 @@ def _mean_growth(shares: Sequence[tuple[Floats, Floats]], cost: float) -> float:
     return math.fsum(float(np.prod(np.maximum(0.0, 1.0 + gain - cost * turnover))) for gain, turnover in shares) / len(
         shares
     )
+
+
+def _by_dataset(runs: Sequence[BacktestRun]) -> dict[str, list[BacktestRun]]:
+    """Group the runs of disjoint windows of the same dataset: one account trades them one after another."""
+    found: dict[str, list[BacktestRun]] = {}
+    for run in runs:
+        found.setdefault(run.dataset.name, []).append(run)
+    return found
+
+
+def _joined(runs: Sequence[BacktestRun]) -> tuple[Floats, Floats]:
+    gains, turnovers = zip(*(_shares_of_equity(run) for run in runs), strict=True)
+    return np.concatenate(gains), np.concatenate(turnovers)
 
 
 def _shares_of_equity(run: BacktestRun) -> tuple[Floats, Floats]:

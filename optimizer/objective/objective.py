@@ -11,12 +11,15 @@ from itertools import zip_longest
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.backtest.trade_totals import trade_totals
-from optimizer.bars.preparation import Prepared, prepare
+from optimizer.bars.lead_in import JudgedWindow, prepare_judged
+from optimizer.bars.preparation import Prepared
 from optimizer.level.search_methods import DEFAULT_PRUNER
-from optimizer.level.spec import Level, Part, trades_needed
+from optimizer.level.spec import Level, LevelDataset, Part, trades_needed
+from optimizer.level.walk_forward import out_of_sample, window_numbers
 from optimizer.objective import metrics
 from optimizer.objective.measures import measured
-from optimizer.objective.portfolio import PortfolioTracker
+from optimizer.objective.portfolio import PortfolioTracker, portfolio
+from optimizer.objective.sizing import WHOLE, risk_metrics, sized, solve_size
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
 from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
@@ -60,6 +63,9 @@ def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
 def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
     """Prepare one part of each of a level's datasets, in the level's order, for any number of trials.
 
+    Validation and test warm up on the bars before them, inside the dataset's range; train warms up inside itself.
+    With `walk_forward` validation has one entry per window and dataset, ordered by window.
+
     All trials of all attempts are judged over the same bars: the warm-up covers the widest ranges of the level's
     retries.
 
@@ -77,17 +83,36 @@ def plan_level(level: Level) -> Callable[[Part, Read], tuple[Prepared, ...]]:
         SettingsError: a range is missing or unknown, or the strategy's `warm_up` does not return a number of bars.
     """
     prepare_them = _planned(level, [dataset.source for dataset in level.datasets])
-    return lambda part, read: prepare_them([(each.source, level.window(each, part)) for each in level.datasets], read)
+    return lambda part, read: prepare_them(judged_windows(level, part), read)
 
 
-def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], read: Read) -> tuple[Prepared, ...]:
+def judged_windows(level: Level, part: Part) -> list[JudgedWindow]:
+    """Return the days of a part of each dataset; with `walk_forward` those of validation window by window."""
+    days = [judged_days(level, dataset, part) for dataset in level.datasets]
+    return [judged for window in zip(*days, strict=True) for judged in window]
+
+
+def judged_days(level: Level, dataset: LevelDataset, part: Part) -> list[JudgedWindow]:
+    """Return the days of a part, whose indicators may read the dataset's range from its start on.
+
+    With `walk_forward` validation has those of each window, in order.
+    """
+    if part is Part.VALIDATION and level.split.is_walk_forward:
+        days = [out_of_sample(level, dataset, number) for number in window_numbers(level)]
+    else:
+        days = [level.window(dataset, part)]
+    earliest = dataset.window.start
+    return [JudgedWindow(source=dataset.source, window=window, earliest=earliest) for window in days]
+
+
+def prepare_windows(level: Level, windows: Sequence[JudgedWindow], read: Read) -> tuple[Prepared, ...]:
     """Prepare any windows of datasets for a level's trials; raises the same errors as `prepare_level`."""
-    return _planned(level, [source for source, _ in windows])(windows, read)
+    return _planned(level, [each.source for each in windows])(windows, read)
 
 
 def _planned(
     level: Level, sources: Sequence[Dataset]
-) -> Callable[[Sequence[tuple[Dataset, Window]], Read], tuple[Prepared, ...]]:
+) -> Callable[[Sequence[JudgedWindow], Read], tuple[Prepared, ...]]:
     """Ask a level's strategy what it needs of these datasets, and return the function that prepares windows of them."""
     strategy = load(level.strategy)
     bounds = widest(level)
@@ -95,11 +120,11 @@ def _planned(
     periods = atr_periods(strategy, bounds)
     warm_ups = {timeframe: warm_up_of(level, timeframe) for timeframe in {each.timeframe for each in sources}}
 
-    def one(source: Dataset, window: Window, read: Read) -> Prepared:
-        with about(dataset=source.name):
-            return prepare(read(source, window), window, warm_ups[source.timeframe], periods)
+    def one(judged: JudgedWindow, read: Read) -> Prepared:
+        with about(dataset=judged.source.name):
+            return prepare_judged(judged, warm_ups[judged.source.timeframe], periods, read)
 
-    return lambda windows, read: tuple(one(source, window, read) for source, window in windows)
+    return lambda windows, read: tuple(one(judged, read) for judged in windows)
 
 
 def warm_up_of(level: Level, timeframe: Timeframe) -> int:
@@ -120,49 +145,76 @@ def evaluate(
     """
     if level.is_multi_objective:
         return evaluate_part(level, prepared, parameters, Part.TRAIN)
-    trade = _trader(level, parameters)
+    whole = repaired(load(level.strategy), parameters)
+    trade, managed = _trader(level, whole), TradeManagement.of(whole)
     account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[BacktestRun] = []
     intermediate: list[float] = []
     for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
         runs.append(trade(dataset))
         account.join(runs[-1])
-        intermediate += measured(level.objective, runs, account.so_far())
-        if account.drawdown() > level.drawdown_limit:
+        unsized = account.so_far()
+        size = solve_size(level, managed, unsized, runs)
+        traded, drawdown = sized(runs, size), account.with_others_flat().max_drawdown_at(size)
+        intermediate += measured(level.objective, traded, unsized.sized(size))
+        if drawdown > level.drawdown_limit:
             reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
-            return _pruned(level, runs, account.drawdown(), intermediate, reason)
+            return _pruned(level, managed, traded, drawdown, intermediate, reason)
         if is_pruned(intermediate, threshold, level.used_pruner.name):
             below = BELOW[level.used_pruner.name]
-            return _pruned(level, runs, account.drawdown(), intermediate, f"below {below} after {dataset.dataset}")
-    return _complete(level, Part.TRAIN, runs, intermediate, (intermediate[-1],))
+            return _pruned(level, managed, traded, drawdown, intermediate, f"below {below} after {dataset.dataset}")
+    return _complete(level, managed, Part.TRAIN, traded, intermediate, (intermediate[-1],))
 
 
 def evaluate_part(
-    level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part
+    level: Level,
+    prepared: Sequence[Prepared],
+    parameters: Mapping[str, float],
+    part: Part,
+    size: float | None = None,
 ) -> Evaluation:
-    """Evaluate a parameter set on any part without pruning; the gate reads this."""
-    trade = _trader(level, parameters)
+    """Evaluate a parameter set on any part without pruning; the gate reads this.
+
+    `size`: size of the account, fixed on train; None solves it on train.
+
+    Raises:
+        ValueError: a part other than train of a level with a risk budget, without a size.
+    """
+    if size is None and level.risk and part is not Part.TRAIN:
+        raise ValueError(f"{part} of level {level.name}: the size of the account is fixed on train")
+    whole = repaired(load(level.strategy), parameters)
+    trade, managed = _trader(level, whole), TradeManagement.of(whole)
     account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[BacktestRun] = []
     intermediate: list[float] = []
     for dataset in prepared:
         runs.append(trade(dataset))
         account.join(runs[-1])
+        unsized = account.so_far()
+        chosen = solve_size(level, managed, unsized, runs) if size is None else size
         if not level.is_multi_objective:
-            intermediate += measured(level.objective, runs, account.so_far())
-    values = (intermediate[-1],) if intermediate else measured(level.objective, runs, account.so_far())
-    return _complete(level, part, runs, intermediate, values)
+            intermediate += measured(level.objective, sized(runs, chosen), unsized.sized(chosen))
+    traded = sized(runs, chosen)
+    values = (intermediate[-1],) if intermediate else measured(level.objective, traded, unsized.sized(chosen))
+    return _complete(level, managed, part, traded, intermediate, values)
 
 
-def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> BacktestRun:
-    """Backtest one dataset with a level's rules."""
-    return _trader(level, parameters)(prepared)
+def evaluate_runs(level: Level, runs: Sequence[BacktestRun], part: Part) -> Evaluation:
+    """Evaluate runs that were made before, each at its own size; the whole has neither size nor leverage."""
+    values = measured(level.objective, runs, portfolio(runs))
+    intermediate = () if level.is_multi_objective else values
+    unsized = level.model_copy(update={"risk": None})
+    return _complete(unsized, TradeManagement(), part, runs, intermediate, values)
 
 
-def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared], BacktestRun]:
-    """Return a function that backtests a dataset; strategy and parameters are loaded and checked once."""
+def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float], size: float = WHOLE) -> BacktestRun:
+    """Backtest one dataset with a level's rules, as a part of an account of this size."""
+    return sized([_trader(level, repaired(load(level.strategy), parameters))(prepared)], size)[0]
+
+
+def _trader(level: Level, whole: Mapping[str, float]) -> Callable[[Prepared], BacktestRun]:
+    """Return a function that backtests a dataset with complete, repaired parameters."""
     strategy = load(level.strategy)
-    whole = repaired(strategy, parameters)
     managed, trade = TradeManagement.of(whole), engine_of(strategy)
 
     def one(prepared: Prepared) -> BacktestRun:
@@ -188,7 +240,12 @@ def is_pruned(intermediate: Sequence[float], threshold: float | None, pruner: st
 
 
 def _complete(
-    level: Level, part: Part, runs: Sequence[BacktestRun], intermediate: Sequence[float], values: Sequence[float]
+    level: Level,
+    managed: TradeManagement,
+    part: Part,
+    runs: Sequence[BacktestRun],
+    intermediate: Sequence[float],
+    values: Sequence[float],
 ) -> Evaluation:
     figures = metrics.summarise(runs)
     known = tuple(UNDEFINED_VALUE if math.isnan(value) else value for value in values)
@@ -198,13 +255,18 @@ def _complete(
         values=dict(zip(level.objective, known, strict=True)) if level.is_multi_objective else {},
         intermediate=tuple(intermediate),
         constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"], values),
-        metrics=rounded_all(figures),
+        metrics=rounded_all(figures) | risk_metrics(level, managed, runs),
         pruned_reason=None,
     )
 
 
 def _pruned(
-    level: Level, runs: Sequence[BacktestRun], drawdown: float, intermediate: Sequence[float], reason: str
+    level: Level,
+    managed: TradeManagement,
+    runs: Sequence[BacktestRun],
+    drawdown: float,
+    intermediate: Sequence[float],
+    reason: str,
 ) -> Evaluation:
     figures = metrics.summarise(runs)
     return Evaluation(
@@ -212,9 +274,15 @@ def _pruned(
         value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
         constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown, intermediate[-1:]),
-        metrics=rounded_all(figures),
+        metrics=rounded_all(figures) | risk_metrics(level, managed, runs),
         pruned_reason=reason,
     )
+
+
+def stored_metrics(level: Level, parameters: Mapping[str, float], runs: Sequence[BacktestRun]) -> dict[str, float]:
+    """Return the metrics of runs as a trial stores them: with size and leverage if the level has a risk budget."""
+    managed = TradeManagement.of(repaired(load(level.strategy), parameters))
+    return metrics.figures(runs) | risk_metrics(level, managed, runs)
 
 
 def _constraints(

@@ -26,6 +26,12 @@ class Portfolio:
     above the portfolio's true low.
     """
 
+    def sized(self, size: float) -> "Portfolio":
+        """Return the account of which the share `size` is traded, restored daily."""
+        if size == 1.0:
+            return self
+        return Portfolio(days=self.days, returns=self.returns * size, low_returns=self.low_returns * size)
+
     @property
     def equity(self) -> NDArray[np.float64]:
         """Value at the end of each day; 1 at the start of the first."""
@@ -45,7 +51,11 @@ class Portfolio:
     @property
     def max_drawdown_intrabar(self) -> float:
         """Maximum of `drawdowns`."""
-        return float(_deepest(self.returns, self.low_returns))
+        return self.max_drawdown_at(1.0)
+
+    def max_drawdown_at(self, size: float) -> float:
+        """Return `max_drawdown_intrabar` of the account of this size."""
+        return float(_deepest(self.returns, self.low_returns, size))
 
 
 class PortfolioTracker:
@@ -61,20 +71,20 @@ class PortfolioTracker:
         self._joined = np.zeros(length, dtype=np.int64)
         self._returns, self._low_returns = np.zeros(length), np.zeros(length)
 
-    def join(self, run: BacktestRun) -> None:
-        """Add the run of a dataset."""
+    def join(self, run: BacktestRun, size: float = 1.0) -> None:
+        """Add the run of a dataset at a size; the run's own is not read."""
         first = run.first_day - self._first_day
         days = slice(first, first + len(run.equity))
         self._joined[days] += 1
-        _add_changes(run.equity, run.lows, run.initial_equity, self._returns[days], self._low_returns[days])
+        _add_changes(run.equity, run.lows, run.initial_equity, size, self._returns[days], self._low_returns[days])
 
     def so_far(self) -> Portfolio:
         """Return the portfolio of the datasets added so far; at least one."""
         return self._over(self._joined)
 
-    def drawdown(self) -> float:
-        """Return the intrabar drawdown, counting datasets not added yet as flat."""
-        return self._over(self._due).max_drawdown_intrabar
+    def with_others_flat(self) -> Portfolio:
+        """Return the portfolio of all datasets, counting those not added yet as flat."""
+        return self._over(self._due)
 
     def _over(self, counts: NDArray[np.int64]) -> Portfolio:
         kept = np.flatnonzero(counts)
@@ -84,10 +94,14 @@ class PortfolioTracker:
 
 
 def portfolio(runs: Sequence[BacktestRun]) -> Portfolio:
-    """Return the equally weighted portfolio of all runs, rebalanced daily; at least one run."""
+    """Return the equally weighted portfolio of all runs at their sizes, rebalanced daily; at least one run."""
     account = PortfolioTracker([(run.first_day, len(run.equity)) for run in runs])
+    if len({run.size for run in runs}) == 1:
+        for run in runs:
+            account.join(run)
+        return account.so_far().sized(runs[0].size)
     for run in runs:
-        account.join(run)
+        account.join(run, run.size)
     return account.so_far()
 
 
@@ -100,25 +114,26 @@ def _add_changes(
     equity: NDArray[np.float64],
     lows: NDArray[np.float64],
     initial: float,
+    size: float,
     returns: NDArray[np.float64],
     low_returns: NDArray[np.float64],
 ) -> None:
-    """Add relative changes over each day's start; zero on the days after a total loss."""
+    """Add `size` times the relative changes over each day's start; zero on the days after a total loss."""
     start = initial
     for day in range(equity.size):
         if start > 0:
-            returns[day] += (equity[day] - start) / start
-            low_returns[day] += (lows[day] - start) / start
+            returns[day] += size * ((equity[day] - start) / start)
+            low_returns[day] += size * ((lows[day] - start) / start)
         start = equity[day]
 
 
 @njit
-def _deepest(returns: NDArray[np.float64], low_returns: NDArray[np.float64]) -> float:
+def _deepest(returns: NDArray[np.float64], low_returns: NDArray[np.float64], size: float) -> float:
     equity = peak = 1.0
     deepest = 0.0
     for day in range(returns.size):
-        low = equity * (1.0 + low_returns[day])
+        low = equity * (1.0 + low_returns[day] * size)
         deepest = max(deepest, (peak - low) / peak)
-        equity *= 1.0 + returns[day]
+        equity *= 1.0 + returns[day] * size
         peak = max(peak, equity)
     return deepest

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from optimizer.level.metric_names import METRICS
+from optimizer.level.metric_names import METRICS, RISK_METRICS
 from tradeschool.errors import TradeschoolError
 
 CONSTRAINTS = ("win_rate", "drawdown", "profit_factor", "min_trades")
@@ -45,6 +45,7 @@ class Evaluation:
     """
     metrics: dict[str, float]
     """Values by the names of `metric_names.METRICS`, over the datasets that were run; NaN or infinite where so defined.
+    With a risk budget also those of `metric_names.RISK_METRICS`.
     """
     pruned_reason: str | None
     """Human-readable; None for a complete trial."""
@@ -96,7 +97,7 @@ class Evaluation:
             values=dict(wire.values),
             intermediate=tuple(_number(value) for value in wire.intermediate),
             constraints=_ordered(wire.constraints),
-            metrics={name: _metric(wire, name) for name in METRICS},
+            metrics={name: _metric(wire, name) for name in (*METRICS, *RISK_METRICS) if name in wire.metrics},
             pruned_reason=wire.pruned_reason,
         )
 
@@ -128,7 +129,7 @@ def _check(wire: _EvaluationMessage) -> None:
     is_complete = wire.state is TrialOutcome.COMPLETE
     for holds, rule in (
         (wire.constraints.keys() >= set(CONSTRAINTS), f"constraints: expected {', '.join(CONSTRAINTS)}"),
-        (wire.metrics.keys() == set(METRICS), f"metrics: expected {', '.join(METRICS)}"),
+        (wire.metrics.keys() - {*RISK_METRICS} == set(METRICS), f"metrics: expected {', '.join(METRICS)}"),
         (_nulls(wire).issuperset(wire.infinite), "infinite: names a metric that is not null"),
         (
             (wire.value is None) == (len(wire.values) > 1) if is_complete else not wire.values,

@@ -9,24 +9,31 @@ from optimizer.level.spec import Level
 from optimizer.runs.run_store import RunRecord
 from optimizer.validation.evidence import Evidence, NullTest
 from optimizer.validation.gate import Criterion
+from optimizer.validation.holdout_log import looked_at
 from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
 CandleShares = Mapping[str, tuple[float, float]]
 """Coverage and density by `dataset window`, as in `RunRecord.candles`; a range that is no longer stored is absent."""
 FRONT_NAME = "front"
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
+WINDOWS_NAME = "windows"
+LEVEL_FILES = (
+    *(analysis.value for analysis in Analysis),
+    *("stress", "equity", "metrics", "costs", FRONT_NAME, WINDOWS_NAME),
+)
 """Level files included in the report; null if absent."""
 
 
 def recommendation_json(found: Recommendation) -> Json:
     """Return the recommendation without its evidence."""
-    return found.model_dump(mode="json", exclude={"evidence"})
+    told = found.model_dump(mode="json", exclude={"evidence"})
+    skill = {**told["skill"], "sentence": found.skill.sentence} if found.skill else None
+    return {**told, "skill": skill, "would_change": [*found.would_change]}
 
 
 def null_test_json(found: NullTest) -> Json:
-    """Return the null test's result without the details by criterion."""
-    return {**found.model_dump(mode="json", exclude={"met", "quantiles", "block_days"}), "sentence": found.sentence}
+    """Return the null test's result without each statistic."""
+    return {**found.model_dump(mode="json", exclude={"t", "block_days"}), "sentence": found.sentence}
 
 
 def report_json(
@@ -51,14 +58,18 @@ def report_json(
         "holdout_period": str(record.holdout.window),
         "recommendation": recommendation_json(found),
         "evidence": _evidence_json(found.evidence) if found.evidence else None,
+        "null": {**record.null_test.model_dump(mode="json"), **null_test_json(record.null_test)}
+        if record.null_test
+        else None,
         "levels": [_level_json(record, level, files.get(level.name, {}), shares) for level in record.levels],
+        "looks": [each.to_json() for each in looked_at(accesses)],
         "holdout_log": [{name: _plain(value) for name, value in line.items() if name != "time"} for line in accesses],
     }
 
 
 def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue], shares: CandleShares) -> Json:
     attempts = [row for row in record.attempts if row.level == level.name]
-    verdict, null = attempts[-1].verdict if attempts else None, record.null_tests.get(level.name)
+    verdict = attempts[-1].verdict if attempts else None
     return {
         "level": level.name,
         "title": level.title,
@@ -67,6 +78,7 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
         "objective": [*level.objective],
         "sampler": str(level.used_sampler),
         "pruner": str(level.used_pruner),
+        "scheme": level.split.scheme.value,
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
         "candles": [
             {"dataset": each.dataset, "range": str(each.window), "coverage": found[0], "density": found[1]}
@@ -80,8 +92,11 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
         "reason": verdict.reason if verdict else "not reached",
         "winner": verdict.trial if verdict else None,
         "parameters": {**verdict.parameters} if verdict and verdict.parameters else None,
+        "risk": level.risk.sentence if level.risk else None,
+        "size": verdict.size if level.risk and verdict and verdict.trial is not None else None,
+        "leverage": verdict.leverage if verdict else None,
         "gate": _readings(verdict.readings) if verdict else [],
-        "null": {**null.model_dump(mode="json"), **null_test_json(null)} if null else None,
+        "skill": verdict.skill.model_dump(mode="json") if verdict and verdict.skill else None,
         **{name: files.get(name) if verdict else None for name in LEVEL_FILES},
     }
 

@@ -6,9 +6,12 @@ results/<run>/<level>/best_params.json              the winner and its trading s
 results/<run>/<level>/metrics.json                  the winner's metrics on train, validation and test
 results/<run>/<level>/costs.json                    cost presets and rates, charged and break-even costs by part
 results/<run>/<level>/equity.json                   daily equity and drawdown of the winner, and buy-and-hold equity
+results/<run>/<level>/windows.json                  with walk_forward: each window's days, choice and metrics
+results/<run>/<level>/windows/<n>/trials.*          with walk_forward: every trial of each window's search
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
 results/<run>/<level>/plots/*.svg                   equity and drawdown; optimization history
 results/<run>/<level>/front.json, plots/front.svg   Pareto front on train, with several objectives
+results/<run>/<level>/cross_validation.json         combinatorial purged cross-validation of the trials on train
 results/<run>/<level>/null.json                     null test: false-positive rate of the gate
 results/<run>/<level>/null.jsonl                    result of each surrogate market, appended
 results/<run>/recommendation.json                   deploy, paper_trade or do_not_deploy, with all checks
@@ -25,12 +28,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
 from optimizer.level.spec import Level, Part
 from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
-from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, CandleShares, recommendation_json, report_json
+from optimizer.report.contents import (
+    FRONT_NAME,
+    LEVEL_FILES,
+    WINDOWS_NAME,
+    CandleShares,
+    recommendation_json,
+    report_json,
+)
+from optimizer.report.windows_file import window_starts, windows_by_day, windows_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import export, named_values
@@ -47,19 +59,20 @@ EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
-def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, setup: WinnerSetup | None) -> Path:
+def write_findings(
+    results_dir: Path, folder: Path, findings: AttemptFindings, setup: WinnerSetup | None, attempt: AttemptRow
+) -> Path:
     """Write the files of an attempt to a run's folder inside `results_dir` and return the level's folder.
 
-    `setup`: the winner's trading setup; None without a winner.
+    `setup`: the winner's trading setup; None without a winner. `attempt`: as it was judged.
 
     Raises:
         StoreUnwritable: the files cannot be written.
     """
-    from optimizer.report.plots import draw_equity, draw_front, draw_search  # importing matplotlib takes a second
+    from optimizer.report.plots import draw_front, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
-    for form in ("parquet", "csv"):
-        _publish(results_dir, here / f"trials.{form}", export(trials, form))
+    _publish_trials(results_dir, here, trials)
     _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
     _publish(results_dir, here / "plots" / "search.svg", draw_search(trials, findings.level.objective))
     if findings.level.is_multi_objective:
@@ -71,7 +84,11 @@ def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, s
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
         _publish(results_dir, here / "costs.json", _text(costs_json(findings)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
-        _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
+        _publish(results_dir, here / "plots" / "equity.svg", _equity_plot(findings))
+    if attempt.windows:
+        _publish(results_dir, here / f"{WINDOWS_NAME}.json", _text(windows_json(findings.level, attempt)))
+    for window in findings.case.windows:
+        _publish_trials(results_dir, here / WINDOWS_NAME / str(window.number), window.trials)
     for name, analysis in findings.analyses.items():
         _publish(results_dir, here / f"{name}.json", _text(analysis))
     return here
@@ -113,18 +130,22 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord, shares: Can
         for level in record.levels
     }
     report = report_json(record, recommendation, files, read_holdout_log(folder), shares)
+    evidence = recommendation.evidence
+    if evidence and evidence.cross_validation:
+        path = folder / evidence.level / "cross_validation.json"
+        _publish(results_dir, path, _text(evidence.cross_validation.model_dump(mode="json")))
     _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
     _publish(results_dir, folder / "report.json", _text(report))
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))
 
 
-def write_null_test(results_dir: Path, folder: Path, level: str, null: NullTest) -> None:
-    """Write the null test's result of a level.
+def write_null_test(results_dir: Path, folder: Path, null: NullTest) -> None:
+    """Write the null test's result.
 
     Raises:
         StoreUnwritable: the file cannot be written.
     """
-    _publish(results_dir, folder / level / "null.json", _text(null.model_dump(mode="json")))
+    _publish(results_dir, folder / "null.json", _text(null.model_dump(mode="json")))
 
 
 def read_json(path: Path) -> JsonValue:
@@ -179,17 +200,21 @@ def equity_json(findings: AttemptFindings) -> dict[str, object]:
     """Return daily series, by day since 1970: the winner's equity and intrabar drawdown, and buy-and-hold equity.
 
     Each part starts at 1. A day in two parts, possible with datasets of different years, belongs to the earlier part.
+    With `walk_forward` it belongs to validation, and each day of validation has the number of its window.
     """
     by_day: dict[int, tuple[str, float, float, float]] = {}
-    for part, account in findings.accounts.items():
+    accounts = list(findings.accounts.items())
+    for part, account in reversed(accounts) if findings.case.windows else accounts:
         held, fallen = findings.benchmark[part].equity, account.drawdowns
         for place, day in enumerate(account.days.tolist()):
             by_day.setdefault(day, (part, account.equity[place], fallen[place], held[place]))
     days = sorted(by_day)
     columns = list(zip(*(by_day[day] for day in days), strict=True))
+    windows = windows_by_day(findings.level) if findings.case.windows else {}
     return {
         "days": days,
         "part": list(columns[0]),
+        **({"window": [windows.get(day, 0) for day in days]} if windows else {}),
         **{
             name: [float(value) for value in columns[place]]
             for place, name in ((1, "equity"), (2, "drawdown"), (3, "buy_and_hold"))
@@ -211,7 +236,7 @@ def lineage_json(record: RunRecord) -> dict[str, object]:
 
 def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
     level, verdict = record.searched_level(attempt), attempt.verdict
-    before = record.before(level.name)
+    before = record.passed_before(level.name)
     return {
         "level": level.name,
         "attempt": attempt.number,
@@ -222,6 +247,8 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         "fingerprints": dict(attempt.fingerprints),
         "inherited_from": before.name if before and attempt.inherited else None,
         "inherited": attempt.inherited,
+        "inherited_reason": attempt.inherited_reason,
+        "windows": [each.model_dump(mode="json", exclude={"train", "validation"}) for each in attempt.windows],
         "verdict": {
             "passed": verdict.passed,
             "relaxed": verdict.relaxed,
@@ -236,6 +263,17 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
     }
 
 
+def _equity_plot(findings: AttemptFindings) -> bytes:
+    """Plot the accounts of all parts; with `walk_forward` validation alone, because train covers the same days."""
+    from optimizer.report.plots import draw_equity
+
+    if not findings.case.windows:
+        return draw_equity(findings.accounts)
+    account, windows = findings.accounts[Part.VALIDATION], windows_by_day(findings.level)
+    days = account.days.tolist()
+    return draw_equity({Part.VALIDATION: account}, window_starts(days, [windows.get(day, 0) for day in days]))
+
+
 def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:
     parts = {Part.TRAIN: winner.train, Part.VALIDATION: winner.validation, Part.TEST: test}
     return {
@@ -243,6 +281,11 @@ def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:
         for part, evaluation in parts.items()
         if evaluation
     }
+
+
+def _publish_trials(results_dir: Path, here: Path, trials: Sequence[FrozenTrial]) -> None:
+    _publish(results_dir, here / "trials.parquet", export(trials, "parquet"))
+    _publish(results_dir, here / "trials.csv", export(trials, "csv"))
 
 
 def _publish(root: Path, path: Path, content: bytes) -> None:

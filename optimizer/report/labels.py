@@ -35,32 +35,37 @@ TERMS: Mapping[str, Term] = {
     "trades_open_at_end": Term("Trades open at end", "Trades that the end of the data closed."),
     "days": Term("Days", "Number of calendar days judged."),
     "exposure": Term("Exposure", "Share of bars with an open position."),
+    "size": Term("Size", "Share of the account that is traded, solved on train so that it meets the risk budget."),
+    "leverage": Term("Leverage", "Largest notional of a position over the equity of its share of the account."),
     "window_drawdown": Term("Max drawdown in stress windows", "Maximum intrabar drawdown inside named market crises."),
     "late_sharpe_kept": Term(
         "Sharpe retained, orders delayed", "Share of the Sharpe ratio retained if every order fills one bar later."
     ),
     "shuffled_drawdown": Term("Shuffled drawdown", "95th percentile of the drawdown over random orders of the trades."),
     "no_look_ahead": Term("Look-ahead check", "No signal of the winner changes when later bars are removed."),
+    "alpha": Term("Alpha", "Mean return that buy and hold of the same datasets does not explain, annualised."),
+    "t_alpha": Term("t-statistic of alpha", "Alpha over its Newey-West standard error, from daily returns."),
+    "skill": Term("Evidence of skill", "Combined p-value of no skill, out of sample and on the holdout period."),
+    "skill_strong": Term("Strong evidence of skill", "The same p-value with the bound for deployment."),
     "deflated_sharpe": Term(
         "Deflated Sharpe ratio (DSR)",
         "Probability that the true Sharpe ratio exceeds the best one expected from as many trials without skill.",
     ),
-    "deflated_sharpe_95": Term(
-        "Deflated Sharpe ratio (DSR), 95 %", "The same statistic with the bound for deployment."
+    "deflated_sharpe_out_of_sample": Term(
+        "Deflated Sharpe ratio (DSR), out of sample",
+        "The same statistic out of sample, over the attempts that read any of these days.",
     ),
     "overfitting": Term(
         "Probability of backtest overfitting (PBO)",
         "Share of splits in which the best trial on one half of the days is below the median on the other half.",
     ),
-    "overfitting_20": Term(
-        "Probability of backtest overfitting (PBO), 20 %", "The same statistic with the bound for deployment."
+    "cross_validation": Term(
+        "Combinatorial purged cross-validation (CPCV)",
+        "Sharpe ratios that the choice among the trials makes on days that it was not made on, over all combinations.",
     ),
     "null": Term(
-        "False-positive rate (null test)", "Share of surrogate markets without skill in which a search passes the gate."
-    ),
-    "null_20": Term(
-        "False-positive rate (null test), 20 %",
-        "Upper limit of the rate's 95 % interval with the bound for deployment.",
+        "False-positive rate (null test)",
+        "Upper limit of the share of surrogate markets without skill in which every gate passes.",
     ),
     "stable": Term("Parameter sensitivity", "Whether neighbouring parameters retain most of the Sharpe ratio."),
     "more_than_one_regime": Term("Market regimes", "Whether the profit comes from more than one market regime."),

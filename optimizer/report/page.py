@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from optimizer.report.labels import TERMS, label, meaning
 from optimizer.report.plots import draw_equity_curve
+from optimizer.report.windows_file import window_starts
 from optimizer.validation.holdout_log import HOLDOUT
 
 TEMPLATE = "report.html"
@@ -68,5 +69,7 @@ def equity_curve(found: Mapping[str, Sequence[float | str]], title: str, benchma
     days = np.array(found["days"], dtype=np.int64)
     columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "buy_and_hold", "drawdown")}
     parts = found.get("part") or [HOLDOUT] * len(days)
-    svg = draw_equity_curve(title, days, [str(part) for part in parts], benchmark=benchmark, **columns).decode()
+    named = [str(part) for part in parts]
+    borders = window_starts(days.tolist(), found.get("window") or ())
+    svg = draw_equity_curve(title, days, named, benchmark=benchmark, borders=borders, **columns).decode()
     return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's output, which it escapes

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
@@ -21,8 +22,8 @@ BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"
 COLOURS = {Part.TRAIN: BLUE, Part.VALIDATION: "#b7791f", Part.TEST: "#2f855a"}
 
 
-def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
-    """Plot equity and intrabar drawdown of each part; each part starts at 1."""
+def draw_equity(accounts: Mapping[Part, Portfolio], borders: Sequence[int] = ()) -> bytes:
+    """Plot equity and intrabar drawdown of each part; each part starts at 1. `borders`: first days of windows."""
     figure = Figure(figsize=SIZE, layout="constrained")
     equity, drawdown = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     for part, account in accounts.items():
@@ -32,6 +33,7 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
             label = part if number == 0 else None
             equity.plot(days, account.equity[run], ".-", markersize=2, linewidth=1, color=colour, label=label)
             drawdown.fill_between(days, drawdowns[run], step="mid", color=colour, alpha=0.6)
+    _mark_windows((equity, drawdown), borders)
     equity.axhline(1.0, color=GREY, linewidth=0.8)
     equity.set(title="Winner's equity, after costs", ylabel="start of each part = 1")
     equity.legend(frameon=False)
@@ -48,8 +50,12 @@ def draw_equity_curve(
     buy_and_hold: NDArray[np.float64],
     drawdown: NDArray[np.float64],
     benchmark: str,
+    borders: Sequence[int] = (),
 ) -> bytes:
-    """Plot equity, benchmark and drawdown; lines break between parts and over days that are not judged."""
+    """Plot equity, benchmark and drawdown; lines break between parts and over days that are not judged.
+
+    `borders`: first days of windows, marked by dashed lines.
+    """
     figure = Figure(figsize=SIZE, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
@@ -58,6 +64,7 @@ def draw_equity_curve(
         above.plot(shown, buy_and_hold[run], color=GREY, linewidth=1, label=benchmark if number == 0 else None)
         above.plot(shown, equity[run], color=BLUE, linewidth=1.2, label="winner" if number == 0 else None)
         below.fill_between(shown, -100 * drawdown[run], step="mid", color=RED, alpha=0.6, linewidth=0)
+    _mark_windows((above, below), borders)
     above.axhline(1.0, color=GREY, linewidth=0.6)
     above.set(title=title, ylabel="start of each part = 1")
     above.legend(frameon=False)
@@ -99,6 +106,13 @@ def draw_front(trials: Sequence[FrozenTrial], objectives: Sequence[str]) -> byte
         axes.set(xlabel=label(objectives[place]), ylabel=label(objectives[place + 1]))
         axes.legend(frameon=False)
     return _svg(figure)
+
+
+def _mark_windows(panels: Sequence[Axes], borders: Sequence[int]) -> None:
+    """Mark the first day of each window of a walk-forward."""
+    for axes in panels:
+        for day in borders:
+            axes.axvline(np.datetime64(day, "D"), color=GREY, linewidth=0.8, linestyle="--")  # type: ignore[arg-type]  # matplotlib takes dates
 
 
 def _neighbours(days: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -1,17 +1,28 @@
 """Curriculum in this process: levels, attempts, verdicts and recommendation without queue, database and files.
 
 Every decision is that of a run with workers: the same state machine, first points, carried-over trials, verdict,
-evidence and rule of the recommendation. Simulations and tests that need many whole runs use it.
+evidence and rule of the recommendation. The null test runs it in each surrogate market; simulations and tests that need
+many whole runs use it, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import cast
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
 from optimizer.curriculum.attempts import at_attempt, relaxed_by
+from optimizer.curriculum.earlier_choices import (
+    EarlierChoice,
+    Inheritance,
+    choices_of,
+    depends_until,
+    inherit,
+    window_before,
+)
 from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.state_machine import (
     Attempt,
@@ -24,12 +35,16 @@ from optimizer.curriculum.state_machine import (
 )
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.constraints import Analysis
-from optimizer.level.spec import Level, Parameters, Part
+from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import last_search, window_level
 from optimizer.objective.objective import Read, prepare_level
 from optimizer.search.in_process import search_in_process
+from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.space import search_space
-from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
-from optimizer.validation.evidence import Evidence, NullTest
+from optimizer.validation.analyses.null_test import null_test_of
+from optimizer.validation.analyses.surrogate_markets import surrogate
+from optimizer.validation.checks.mandate import mandate_checks
+from optimizer.validation.evidence import Evidence, NullRun, NullTest
 from optimizer.validation.evidence_collection import (
     NOT_REACHED,
     EvaluatedWinner,
@@ -38,8 +53,15 @@ from optimizer.validation.evidence_collection import (
     gather_evidence,
     holdout_bars,
 )
-from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
+from optimizer.validation.recommendation import (
+    Recommendation,
+    examined_level,
+    may_open_holdout,
+    needs_null_test,
+    recommend,
+)
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
+from optimizer.validation.walk_forward import SearchedWindow
 
 NO_HOLDOUT = "no candles of the holdout period were given"
 """Reason why the holdout period was not opened, without a `read_holdout`."""
@@ -53,13 +75,22 @@ class InProcessAttempt:
     """The level as this attempt searched it."""
     number: int
     """Counted from 1."""
-    inherited: Parameters | None
-    """The winner of the previous level."""
+    inherited: Inheritance
+    """What its search starts from; with `walk_forward` the last search."""
+    until: date
+    """First day after all days that the winner depends on."""
     trials: Sequence[FrozenTrial]
     """All trials, those carried over first."""
     reused: int
+    windows: Sequence[SearchedWindow] = ()
+    """The windows of a walk-forward, in order."""
     findings: AttemptFindings | None = None
     """None before the attempt is judged."""
+
+    def own_trials(self) -> Iterator[Sequence[FrozenTrial]]:
+        """Yield the trials of its search and of its windows, without those carried over."""
+        yield self.trials[self.reused :]
+        yield from (each.trials[each.reused :] for each in self.windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,27 +113,48 @@ def run_in_process(
     """Run a curriculum from its first level to its recommendation.
 
     `read`: candles of the levels; `read_holdout`: candles of the holdout period, None if there are none; `surrogates`:
-    markets of the null test of each passed level. Winners are not evaluated again, because their trials were evaluated
-    by this process.
+    markets of the null test. Winners are not evaluated again, because their trials were evaluated by this process.
 
     Raises:
         SettingsError: a level cannot be searched.
         DataError: candles are missing or invalid.
     """
     run = _CurriculumRun(levels, seed, read)
-    action = next_action(run.facts())
-    while not isinstance(action, Recommend):
-        if isinstance(action, Search):
-            run.search(action.level, action.attempt)
-        else:
-            run.judge()
-        action = next_action(run.facts())
+    action = run.until_end()
+    wanted = range(surrogates if needs_null_test(levels, run.verdicts()) else 0)
+    null = null_test_of(levels, [run_surrogate(levels, seed, read, number) for number in wanted])
     return InProcessRun(
         levels=run.levels,
         attempts=tuple(run.attempts),
         outcome=action.outcome,
         last=action.level,
-        recommendation=run.recommend(action, read_holdout, run.null_tests(surrogates)),
+        recommendation=run.recommend(action, read_holdout, null),
+    )
+
+
+def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -> NullRun:
+    """Run the whole curriculum in surrogate market `number` of the null test; reproducible by seed.
+
+    All levels read the same surrogate market, in order, with inheritance and retries, so that whatever one level learns
+    of another's days is part of the null distribution. The analyses that decide nothing are left out.
+
+    Raises:
+        SettingsError: a level cannot be searched.
+        DataError: candles are missing or invalid.
+    """
+    plain = [level.model_copy(update={"analyses": ()}) for level in levels]
+    run = _CurriculumRun(plain, trial_seed(seed, number), surrogate(plain, read, [seed, number]))
+    run.until_end()
+    verdicts = run.verdicts()
+    name = examined_level(plain, verdicts, plain[-1].name)
+    skill = verdicts[name].skill if name in verdicts else None
+    return NullRun(
+        surrogate=number,
+        t=skill.t if skill else 0.0,
+        sharpe=skill.sharpe if skill else None,
+        attempts=len(run.attempts),
+        passed=tuple(level.name for level in plain if level.name in verdicts and verdicts[level.name].passed),
+        mandate=all(check.met for check in mandate_checks(plain, verdicts)),
     )
 
 
@@ -130,21 +182,73 @@ class _CurriculumRun:
             ready=frozenset(self._written),
         )
 
+    def until_end(self) -> Recommend:
+        """Search and judge until no level is left to search."""
+        action = next_action(self.facts())
+        while not isinstance(action, Recommend):
+            if isinstance(action, Search):
+                self.search(action.level, action.attempt)
+            else:
+                self.judge()
+            action = next_action(self.facts())
+        return action
+
+    def verdicts(self) -> dict[str, AttemptFindings]:
+        """The findings of each level's last attempt."""
+        return {each.level.name: each.findings for each in self.attempts if each.findings}
+
     def search(self, name: str, number: int) -> None:
-        """Run all trials of an attempt."""
-        previous = self._previous(name)
-        inherited = dict(previous.winner) if previous else None
-        level = at_attempt(self._written[name], number, inherited)
-        space = search_space(level, self._seed, starting_points(level, number, inherited, self._seed))
-        reused: list[FrozenTrial] = []
-        if number > 1:
-            earlier = self._last(name)
-            was = earlier.level.gate
-            reused = [copied_trial(each, space.distributions, was=was, now=level.gate) for each in earlier.trials]
-        trials = search_in_process(level, space, prepare_level(level, Part.TRAIN, self._read), reused)
+        """Run all trials of an attempt, with `walk_forward` window by window."""
+        windows: list[SearchedWindow] = []
+        for window in range(1, last_search(self._written[name])):
+            windows.append(self._search(name, number, window, windows)[0])
+        last, inherited = self._search(name, number, last_search(self._written[name]), windows)
         self.attempts.append(
-            InProcessAttempt(level=level, number=number, inherited=inherited, trials=trials, reused=len(reused))
+            InProcessAttempt(
+                level=at_attempt(self._written[name], number, inherited.parameters),
+                number=number,
+                inherited=inherited,
+                until=last.until,
+                trials=last.trials,
+                reused=last.reused,
+                windows=windows,
+            )
         )
+
+    def _search(
+        self, name: str, attempt: int, number: int, windows: Sequence[SearchedWindow]
+    ) -> tuple[SearchedWindow, Inheritance]:
+        """Run search `number` of an attempt, after those of these windows."""
+        written = self._written[name]
+        inherited = inherit(written, number, self._earlier_choices(name))
+        level = window_level(at_attempt(written, attempt, inherited.parameters), number)
+        before = window_before(windows, number)
+        choices = [before.parameters if before else None, inherited.parameters]
+        space = search_space(level, self._seed, starting_points(level, attempt, choices, self._seed))
+        reused = self._carried_over(name, number, level, space.distributions) if attempt > 1 else []
+        searched = SearchedWindow(
+            number=number,
+            level=level,
+            trials=search_in_process(level, space, prepare_level(level, Part.TRAIN, self._read), reused),
+            reused=len(reused),
+            until=depends_until(written, number, inherited, windows),
+        )
+        return searched, inherited
+
+    def _carried_over(
+        self, name: str, number: int, level: Level, distributions: Mapping[str, BaseDistribution]
+    ) -> list[FrozenTrial]:
+        """The trials of the same search of the attempt before, for this one."""
+        earlier = self._last(name)
+        trials = next((each.trials for each in earlier.windows if each.number == number), earlier.trials)
+        return [copied_trial(each, distributions, was=earlier.level.gate, now=level.gate) for each in trials]
+
+    def _earlier_choices(self, name: str) -> list[EarlierChoice]:
+        """The choices of the nearest earlier level whose gate passed."""
+        found = self._passed_before(name)
+        if found is None or found.findings is None or found.findings.winner is None:
+            return []
+        return choices_of(found.level.name, found.windows, found.findings.winner.parameters, found.until)
 
     def judge(self) -> None:
         """Judge the last attempt."""
@@ -158,22 +262,16 @@ class _CurriculumRun:
             reused=attempt.reused,
             predecessor=self._previous(name),
             seed=self._seed,
+            windows=attempt.windows,
         )
         findings = judge_attempt(case, self._read, on_access=_nothing, repeat=_nothing)
         self.attempts[-1] = replace(attempt, findings=findings)
 
-    def null_tests(self, surrogates: int) -> dict[str, NullTest]:
-        """The null test of each passed level; none for a failed gate, where it has no meaning."""
-        passed = [each for each in self.attempts if each.findings and each.findings.passed]
-        return {each.level.name: self._null_test(each, surrogates) for each in passed if surrogates}
-
-    def recommend(
-        self, action: Recommend, read_holdout: Read | None, null_tests: Mapping[str, NullTest]
-    ) -> Recommendation:
+    def recommend(self, action: Recommend, read_holdout: Read | None, null: NullTest | None) -> Recommendation:
         """Gather the evidence and apply the rule."""
-        verdicts = {each.level.name: each.findings for each in self.attempts if each.findings}
+        verdicts = self.verdicts()
         name = examined_level(self.levels, verdicts, action.level)
-        far = may_open_holdout(action.outcome, self.levels, verdicts)
+        far = may_open_holdout(self.levels, verdicts)
         found = verdicts[name].analyses if verdicts[name].winner else {}
         return recommend(
             outcome=action.outcome,
@@ -181,7 +279,7 @@ class _CurriculumRun:
             verdicts=verdicts,
             forced=(),
             evidence=self._evidence(self._last(name), read_holdout, may_open=far),
-            null_tests=null_tests,
+            null_test=null,
             analyses={each: cast("Mapping[str, JsonValue]", found[each]) for each in Analysis if each in found},
         )
 
@@ -195,11 +293,15 @@ class _CurriculumRun:
             attempt=attempt.number,
             trial=winner.number,
             parameters=winner.parameters,
+            size=winner.size,
             trials=attempt.trials,
-            trials_of_run=counted_trials(each.trials[each.reused :] for each in self.attempts),
+            out_of_sample=attempt.findings.skill if attempt.findings else None,
+            looks=[each.findings.skill for each in self.attempts if each.findings and each.findings.skill],
+            trials_of_run=counted_trials(own for each in self.attempts for own in each.own_trials()),
             seed=self._seed,
+            windows=[each.choice for each in attempt.windows],
         )
-        prepared = {part: prepare_level(level, part, self._read) for part in Part}
+        prepared = {part: prepare_level(level, part, self._read) for part in level.parts}
         lacking = NOT_REACHED if not may_open else NO_HOLDOUT if read_holdout is None else None
         holdout = holdout_bars(level, read_holdout) if may_open and read_holdout else None
         return gather_evidence(
@@ -211,25 +313,20 @@ class _CurriculumRun:
             lacking,
         )
 
-    def _null_test(self, attempt: InProcessAttempt, surrogates: int) -> NullTest:
-        spec = NullTestSpec(
-            level=self._written[attempt.level.name],
-            attempts=attempt.number,
-            inherited=attempt.inherited,
-            seed=self._seed,
-        )
-        return null_test_of(spec, [run_null_test(spec, self._read, number) for number in range(surrogates)])
-
     def _last(self, name: str) -> InProcessAttempt:
         return next(each for each in reversed(self.attempts) if each.level.name == name)
 
+    def _passed_before(self, name: str) -> InProcessAttempt | None:
+        """The last attempt at the nearest earlier level whose gate passed; None if there is none."""
+        names = [level.name for level in self.levels]
+        found = [each for each in self.attempts if each.findings and each.findings.passed]
+        earlier = [each for each in found if names.index(each.level.name) < names.index(name)]
+        return max(earlier, key=lambda each: names.index(each.level.name), default=None)
+
     def _previous(self, name: str) -> PreviousLevel | None:
-        """The level before with its winner; None for the first level, or if the level before has none."""
-        place = [level.name for level in self.levels].index(name)
-        if not place:
-            return None
-        last = self._last(self.levels[place - 1].name)
-        if last.findings is None or last.findings.winner is None:
+        """The nearest earlier level whose gate passed, with its winner; None if there is none."""
+        last = self._passed_before(name)
+        if last is None or last.findings is None or last.findings.winner is None:
             return None
         return PreviousLevel(level=last.level, winner=last.findings.winner.parameters, trials=last.trials)
 

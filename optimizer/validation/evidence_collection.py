@@ -12,15 +12,20 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
 from optimizer.backtest.result import BacktestRun
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import WHOLE, held_size
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
+from optimizer.validation.analyses.cross_validation import cross_validation
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
+from optimizer.validation.analyses.skill import skill_of
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
 from optimizer.validation.evidence import (
@@ -30,6 +35,7 @@ from optimizer.validation.evidence import (
     Evidence,
     ExcessReturn,
     HoldoutResult,
+    Skill,
 )
 from optimizer.validation.gate import gate_readings
 from optimizer.validation.holdout_log import HOLDOUT
@@ -47,6 +53,8 @@ from tradeschool.markets.windows import Window
 
 Floats = NDArray[np.float64]
 HeldPosition = tuple[Benchmark, int]
+HeldSizes = Mapping[Benchmark, float]
+"""Size of each benchmark's account: that of the same risk on train."""
 LONG: HeldPosition = (Benchmark.HOLD_LONG, 1)
 SHORT: HeldPosition = (Benchmark.HOLD_SHORT, -1)
 HELD_POSITIONS: Mapping[Direction, tuple[HeldPosition, ...]] = {
@@ -66,11 +74,24 @@ class EvaluatedWinner:
     attempt: int
     trial: int
     parameters: Mapping[str, int | float]
+    size: float = WHOLE
+    """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
+    out_of_sample: Skill | None = None
+    """Skill of the attempt's account on the days that selected nothing."""
+    looks: Sequence[Skill] = ()
+    """Skills of all attempts of the run, which may have read the same days."""
     trials_of_run: int
-    """Number of completed and pruned trials of every level and attempt."""
+    """Number of completed and pruned trials of every level and attempt, those of windows included."""
     seed: int
+    windows: Sequence[Choice] = ()
+    """The choice of each window of a walk-forward; empty otherwise."""
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What traded validation: the choice of each window, else the winner."""
+        return self.windows or [Choice(parameters=self.parameters, size=self.size)]
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
@@ -93,7 +114,8 @@ def holdout_bars(level: Level, read: Read) -> tuple[Prepared, ...]:
         DataError: candles are missing or invalid.
     """
     sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-    return prepare_windows(level, [(source, level.holdout.window) for source in sources], read)
+    windows = [JudgedWindow(source=source, window=level.holdout.window) for source in sources]
+    return prepare_windows(level, windows, read)
 
 
 def gather_evidence(
@@ -112,13 +134,14 @@ def gather_evidence(
     bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
     if holdout:
         bars[HOLDOUT] = holdout
-    runs = {part: _trade(subject, found) for part, found in bars.items()}
+    runs = {part: _trade(subject, part, found) for part, found in bars.items()}
+    held = held_sizes(subject.level, prepared[Part.TRAIN])
     stress_case = StressCase(
         level=subject.level,
-        parameters=subject.parameters,
+        choices=subject.choices,
         read=read,
         prepared=prepared,
-        runs={part: runs[part] for part in Part},
+        runs={part: runs[part] for part in prepared},
         seed=subject.seed,
     )
     return Evidence(
@@ -126,13 +149,18 @@ def gather_evidence(
         attempt=subject.attempt,
         trial=subject.trial,
         parameters=dict(subject.parameters),
+        out_of_sample=subject.out_of_sample,
         deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
+        out_of_sample_deflation=deflate_out_of_sample(subject.out_of_sample, subject.looks),
         overfit=_overfit(subject, returns),
-        excess=tuple(excess(subject, part, portfolio(runs[part]), found) for part, found in bars.items()),
+        cross_validation=cross_validation(
+            returns, prepared[Part.TRAIN], runs[Part.TRAIN], subject.level.split.embargo_days
+        ),
+        excess=tuple(excess(subject, part, portfolio(runs[part]), found, held) for part, found in bars.items()),
         looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
         robustness=robustness_cases(stress_case),
         break_even_bps=break_even_bps(stress_case),
-        holdout=_holdout(subject, holdout, runs[HOLDOUT]) if holdout else None,
+        holdout=_holdout(subject, holdout, runs[HOLDOUT], held) if holdout else None,
         holdout_missing=holdout_missing,
     )
 
@@ -167,9 +195,48 @@ def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflat
     )
 
 
-def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> ExcessReturn:
-    """Return the winner's daily returns minus those of buy-and-hold."""
-    benchmark, passive = _benchmark_of(subject.level, prepared)
+def deflate_out_of_sample(found: Skill | None, looks: Sequence[Skill]) -> DeflatedSharpe | None:
+    """Return the DSR of an account out of sample; the trials are the attempts that read any of its days.
+
+    Its variance is that of their Sharpe ratios; the first attempt has no rival and is not deflated.
+    """
+    if found is None or found.sharpe is None:
+        return None
+    rivals = [look for look in looks if look.first_day <= found.last_day and look.last_day >= found.first_day]
+    ratios = [per_period(look.sharpe or 0.0, DAYS_A_YEAR) for look in rivals]
+    count = max(1, len(ratios))
+    luck = deflated_benchmark(float(np.var(ratios, ddof=1)) if count > 1 else 0.0, count)
+    moments = ReturnMoments(
+        sharpe=per_period(found.sharpe, DAYS_A_YEAR),
+        periods=found.days,
+        skewness=found.skewness or 0.0,
+        kurtosis=3.0 if found.kurtosis is None else found.kurtosis,
+    )
+    probability = finite_or_none(probabilistic_sharpe(moments, luck))
+    return DeflatedSharpe(
+        sharpe=found.sharpe,
+        days=found.days,
+        trials=count,
+        expected_maximum=_a_year(luck),
+        probability=probability,
+        effective_trials=float(count),
+        effective_probability=probability,
+    )
+
+
+def held_sizes(level: Level, train: Sequence[Prepared]) -> HeldSizes:
+    """Return the size of each benchmark's account by the level's risk budget; 1 without one."""
+    return {
+        benchmark: held_size(level, benchmark_account(level, train, side))
+        for benchmark, side in HELD_POSITIONS[level.direction]
+    }
+
+
+def excess(
+    subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared], held: HeldSizes
+) -> ExcessReturn:
+    """Return the winner's daily returns minus those of buy-and-hold at the same risk."""
+    benchmark, passive = _benchmark_of(subject.level, prepared, held)
     difference = account.returns - passive.returns
 
     def mean_a_year(resampled: Floats) -> Floats:
@@ -189,18 +256,20 @@ def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Se
 
 
 def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[str, float]) -> Floats:
-    """Return the portfolio's daily returns, shape (n_days,)."""
+    """Return the portfolio's daily returns at size 1, shape (n_days,); DSR and PBO do not depend on the size."""
     return portfolio([backtest(level, each, parameters) for each in train]).returns
 
 
-def _benchmark_of(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
+def _benchmark_of(level: Level, prepared: Sequence[Prepared], held: HeldSizes) -> tuple[Benchmark, Portfolio]:
     found = [
-        (benchmark, _benchmark_account(level, prepared, side)) for benchmark, side in HELD_POSITIONS[level.direction]
+        (benchmark, benchmark_account(level, prepared, side).sized(held[benchmark]))
+        for benchmark, side in HELD_POSITIONS[level.direction]
     ]
     return max(found, key=lambda pair: float(pair[1].returns.mean()))
 
 
-def _benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+def benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+    """Return the account that holds every dataset from its first bar, long (1) or short (-1)."""
     return portfolio(
         [buy_and_hold(each, side, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
@@ -229,9 +298,11 @@ def _looks_ahead(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> str 
     return None
 
 
-def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun]) -> HoldoutResult:
+def _holdout(
+    subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun], held: HeldSizes
+) -> HoldoutResult:
     account, figures = portfolio(runs), metrics.figures(runs)
-    benchmark, passive = _benchmark_of(subject.level, prepared)
+    benchmark, passive = _benchmark_of(subject.level, prepared, held)
     known = intervals(runs, figures, subject.seed)
     moments = ReturnMoments.of(account.returns)
     window: Window = prepared[0].window
@@ -247,11 +318,15 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
         equity=_short(account.equity),
         drawdown=_short(account.drawdowns),
         buy_and_hold=_short(passive.equity),
+        skill=skill_of(HOLDOUT, account, benchmark_account(subject.level, prepared, 1), subject.seed),
     )
 
 
-def _trade(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> list[BacktestRun]:
-    return [backtest(subject.level, each, subject.parameters) for each in prepared]
+def _trade(subject: EvaluatedWinner, part: str, prepared: Sequence[Prepared]) -> list[BacktestRun]:
+    """Trade a part with what traded validation, any other part with the winner."""
+    if part == Part.VALIDATION:
+        return trade_choices(subject.level, prepared, subject.choices)
+    return [backtest(subject.level, each, subject.parameters, subject.size) for each in prepared]
 
 
 def _sharpe_of(level: Level, trial: FrozenTrial) -> float:

@@ -1,18 +1,23 @@
-"""Recommendation: decides from checks whether to deploy, paper trade or not deploy. Pure.
+"""Recommendation: decides whether to deploy, paper trade or not deploy. Pure.
 
-Each check compares one figure with a bound. A failed check of `Step.PAPER` rules out any trading; a failed check of
-`Step.DEPLOY` leaves paper trading. An unknown figure counts as failed for deployment and is ignored for paper trading.
+Two questions are kept apart. The mandate: does the result meet every gate of the curriculum? The evidence: is there
+skill, beyond what the same search finds in markets without any? Deployment needs the mandate, strong evidence and no
+blocking check. Evidence alone is worth a paper trade. A mandate without evidence is luck.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from optimizer.curriculum.state_machine import RunOutcome
 from optimizer.level.spec import Level
-from optimizer.validation.checks import Check, CheckStage, LevelVerdict, evidence_checks, run_checks
-from optimizer.validation.evidence import Evidence, NullTest
+from optimizer.validation.checks.check import Axis, Check
+from optimizer.validation.checks.diagnostics import blocking_checks, diagnostics
+from optimizer.validation.checks.mandate import LevelVerdict, mandate_checks
+from optimizer.validation.checks.skill import SkillEvidence, Strength, skill_checks, skill_evidence
+from optimizer.validation.evidence import Evidence, NullTest, Skill
 from optimizer.validation.stored_model import StoredModel
 
 
@@ -35,25 +40,48 @@ class Tier(StrEnum):
     """A level before the last was not passed."""
 
 
+class SkilledVerdict(LevelVerdict, Protocol):
+    """Result of a level's last attempt with its skill."""
+
+    @property
+    def skill(self) -> Skill | None:
+        """Skill of the winner on the days that selected nothing; None without a winner."""
+
+
 class Recommendation(StoredModel):
     """Recommended action with its rule, reason and checks."""
 
     action: RecommendedAction
     rule: str
-    """The deciding rule."""
+    """The deciding rule: mandate and evidence in words."""
     reason: str
     """Messages of the deciding checks."""
+    mandate: bool
+    """Whether every gate is passed with unchanged targets."""
+    strength: Strength
+    """Strength of the evidence of skill; none if a look-ahead was found."""
     tier: Tier
     level: str | None
     """Level of the winner; None if no level has one."""
     parameters: dict[str, int | float] | None
     checks: tuple[Check, ...]
+    skill: SkillEvidence | None
+    """The p-values behind the strength; None without a winner."""
     evidence: Evidence | None
 
     @property
     def action_words(self) -> str:
         """The action as words, such as `do not deploy`."""
         return self.action.replace("_", " ")
+
+    @property
+    def would_change(self) -> tuple[str, ...]:
+        """What would change the recommendation: one line per missed check that decides."""
+        return tuple(
+            f"{check.name}: {check.would_change}"
+            for check in self.checks
+            if check.axis is not Axis.DIAGNOSTIC and check.would_change
+        )
 
 
 def recommend(
@@ -63,7 +91,7 @@ def recommend(
     verdicts: Mapping[str, LevelVerdict],
     forced: Iterable[str],
     evidence: Evidence | None,
-    null_tests: Mapping[str, NullTest],
+    null_test: NullTest | None,
     analyses: Mapping[str, Mapping[str, JsonValue]],
 ) -> Recommendation:
     """Make the recommendation of a finished run.
@@ -71,36 +99,51 @@ def recommend(
     `verdicts`: of each level's last attempt, by level; `forced`: names of changes that a user forced; `analyses`: by
     name, of the level of the evidence.
     """
-    checks = [*run_checks(levels, verdicts, forced), *evidence_checks(levels, evidence, null_tests, analyses)]
-    action, rule, decisive = _decide(checks)
+    skill = skill_evidence(evidence, null_test) if evidence else None
+    checks = [*mandate_checks(levels, verdicts), *skill_checks(skill), *blocking_checks(evidence, forced)]
+    if evidence:
+        level = next(level for level in levels if level.name == evidence.level)
+        checks += diagnostics(level, evidence, null_test, analyses)
+    mandate = all(check.met for check in checks if check.axis is Axis.MANDATE)
+    strength = skill.strength if skill and evidence and evidence.looks_ahead is None else Strength.NONE
+    action, rule, decisive = _decide(checks, strength, mandate=mandate)
     return Recommendation(
         action=action,
         rule=rule,
         reason="; ".join(check.found for check in decisive),
+        mandate=mandate,
+        strength=strength,
         tier=tier_of(outcome, levels, verdicts, analyses.get("stability")),
         level=evidence.level if evidence else None,
         parameters=dict(evidence.parameters) if evidence else None,
         checks=tuple(checks),
+        skill=skill,
         evidence=evidence,
     )
 
 
 def examined_level(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict], last: str) -> str:
-    """Return the level whose winner is examined: the one before if only the last level failed, else the last one tried.
+    """Return the level whose winner is examined: the latest one with a winner, whether its gate passed or not.
 
-    `last`: the last level tried.
+    `last`: the level to name if none has a winner.
     """
-    names = [level.name for level in levels]
-    place = names.index(last)
-    only_last_failed = place == len(names) - 1 and not verdicts[last].passed
-    if only_last_failed and place and verdicts[names[place - 1]].passed:
-        return names[place - 1]
-    return last
+    names = [level.name for level in levels if level.name in verdicts and verdicts[level.name].readings]
+    return names[-1] if names else last
 
 
-def may_open_holdout(outcome: RunOutcome, levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]) -> bool:
-    """Return whether a run came far enough to read the holdout period."""
-    return tier_of(outcome, levels, verdicts, None) is not Tier.ESCALATED
+def may_open_holdout(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]) -> bool:
+    """Return whether a run came far enough to read the holdout period: its last level was judged."""
+    return levels[-1].name in verdicts
+
+
+def needs_null_test(levels: Sequence[Level], verdicts: Mapping[str, SkilledVerdict]) -> bool:
+    """Return whether the null test can matter: the examined winner has a positive alpha out of sample.
+
+    Without one no p-value is small, and the t distribution says so at no cost.
+    """
+    name = examined_level(levels, verdicts, levels[-1].name)
+    found = verdicts[name].skill if name in verdicts else None
+    return found is not None and found.t > 0
 
 
 def tier_of(
@@ -117,21 +160,27 @@ def tier_of(
     return Tier.MINIMUM if passed else Tier.ESCALATED
 
 
-def _decide(checks: Sequence[Check]) -> tuple[RecommendedAction, str, list[Check]]:
-    against_paper = [check for check in checks if check.needed_for is CheckStage.PAPER and check.met is False]
-    if against_paper:
-        return RecommendedAction.DO_NOT_DEPLOY, "a check required for any trading failed", against_paper
-    against_deploying = [check for check in checks if not check.met]
-    if any(check.met is False for check in against_deploying):
-        return (
-            RecommendedAction.PAPER_TRADE,
-            "all checks for paper trading passed, but a check for deployment failed",
-            against_deploying,
-        )
-    if against_deploying:
-        return (
-            RecommendedAction.PAPER_TRADE,
-            "no check failed, but a check for deployment has no result",
-            against_deploying,
-        )
-    return RecommendedAction.DEPLOY, "all checks passed", list(checks)
+def _decide(
+    checks: Sequence[Check], strength: Strength, *, mandate: bool
+) -> tuple[RecommendedAction, str, list[Check]]:
+    """Return action, rule and the checks that decided: the missed ones, or for deployment all that are needed."""
+    rule = f"mandate {'met' if mandate else 'missed'}, {_words(strength)}"
+    deciding = [check for check in checks if check.axis is not Axis.DIAGNOSTIC]
+    missed = [check for check in deciding if not check.met]
+    if strength is Strength.NONE:
+        # Without evidence the gates and the inputs do not matter, except that a look-ahead explains it.
+        against = [check for check in missed if check.axis is Axis.EVIDENCE or check.name == "no_look_ahead"]
+        first = [check for check in against if check.name != "skill_strong"]
+        return RecommendedAction.DO_NOT_DEPLOY, rule, [*first, *_missed_gates(missed)]
+    if missed:
+        blocked = any(check.axis is Axis.BLOCKING for check in missed)
+        return RecommendedAction.PAPER_TRADE, f"{rule}, deployment blocked" if blocked else rule, missed
+    return RecommendedAction.DEPLOY, rule, deciding
+
+
+def _missed_gates(missed: Sequence[Check]) -> list[Check]:
+    return [check for check in missed if check.axis is Axis.MANDATE]
+
+
+def _words(strength: Strength) -> str:
+    return "no evidence of skill" if strength is Strength.NONE else f"{strength} evidence of skill"

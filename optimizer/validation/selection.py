@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
+from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
+from optimizer.objective.choices import Choice
 from optimizer.objective.dominance import by_distance, front_of
 from optimizer.objective.objective import evaluate_part
+from optimizer.objective.sizing import WHOLE
 from optimizer.objective.trial_result import Evaluation
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trials import is_feasible
@@ -29,8 +32,17 @@ class Winner:
     number: int
     """Number of its trial."""
     parameters: dict[str, float]
+    size: float
+    """Size of its account, solved on train; 1 without a risk budget."""
+    leverage: float | None
+    """Largest notional of a position over the equity, on train; None without a risk budget."""
     train: Evaluation
     validation: Evaluation
+
+    @property
+    def choice(self) -> Choice:
+        """What trades its account."""
+        return Choice(parameters=self.parameters, size=self.size)
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -43,6 +55,16 @@ def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
     distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
     return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))
+
+
+def size_of(trial: FrozenTrial) -> float:
+    """Return the size of a trial's account, solved on train; 1 without a risk budget."""
+    return float(trial.user_attrs["metrics"].get(SIZE, WHOLE))
+
+
+def choice_of(trial: FrozenTrial) -> Choice:
+    """Return what trades a trial's account."""
+    return Choice(parameters=dict(trial.params), size=size_of(trial))
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -59,15 +81,19 @@ def choose(
     the candidates' values on validation are ordered by the same rule as the Pareto front.
     """
     evaluated = [
-        (trial, evaluate_part(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)
+        (trial, evaluate_part(level, validation, trial.params, Part.VALIDATION, size_of(trial)))
+        for trial in candidates(trials)
     ]
     if not evaluated:
         return None
     best, evaluation = _best(evaluated)
+    on_train = evaluate_part(level, train, best.params, Part.TRAIN)
     return Winner(
         number=best.number,
         parameters=dict(best.params),
-        train=evaluate_part(level, train, best.params, Part.TRAIN),
+        size=size_of(best),
+        leverage=on_train.metrics.get(LEVERAGE),
+        train=on_train,
         validation=evaluation,
     )
 

@@ -1,8 +1,10 @@
 """Verdict: winner selection, gate, stress tests, analyses and the test evaluation of a finished search.
 
-Validation is opened for the candidates, test once after the gate is evaluated; each opening is logged before the read.
+Validation is opened for the candidates, or with `walk_forward` window by window for the choice of each; test is opened
+once after the gate is evaluated. Each opening is logged before the read.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,25 +15,32 @@ from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.constraints import Analysis
+from optimizer.level.metric_names import LEVERAGE
 from optimizer.level.spec import Level, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
-from optimizer.objective.objective import Read, backtest, evaluate_part, prepare_level
+from optimizer.objective.choices import Choice, evaluate_choices, trade_choices
+from optimizer.objective.objective import Read, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import held_size
 from optimizer.objective.trial_result import Evaluation
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.analyses.regimes import label, regime_table
 from optimizer.validation.analyses.sensitivity import at_the_edge, stability
 from optimizer.validation.analyses.similarity import similarity
+from optimizer.validation.analyses.skill import out_of_sample_skill
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
+from optimizer.validation.evidence import Skill
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import Winner, candidates, choose, closest
+from optimizer.validation.selection import Winner, candidates, choose, closest, size_of
+from optimizer.validation.walk_forward import SearchedWindow, chosen_trial, metrics_by_window
 
-LogAccess = Callable[[Part, Sequence[int]], None]
-"""Callback before a part is read, with the part and the trial numbers whose parameters are evaluated."""
-CheckRepeat = Callable[[int, Sequence[Prepared]], None]
-"""Callback that raises if a trial, evaluated again on these bars, differs from its record."""
+LogAccess = Callable[[Part, Sequence[int], int | None], None]
+"""Callback before a part is read, with the part, the trials whose parameters are evaluated, and their window."""
+CheckRepeat = Callable[[int, Sequence[Prepared], int | None], None]
+"""Callback that raises if a trial of the search, or of a window's, evaluated again on these bars, differs from its
+record."""
 Runs = Mapping[Part, Sequence[BacktestRun]]
 
 
@@ -58,6 +67,17 @@ class AttemptCase:
     reused: int
     predecessor: PreviousLevel | None
     seed: int
+    windows: Sequence[SearchedWindow] = ()
+    """The searched windows of a walk-forward, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """The winner of an attempt with the bars that it was opened on and what trades them, by part."""
+
+    winner: Winner
+    prepared: dict[Part, Sequence[Prepared]]
+    choices: dict[Part, Sequence[Choice]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +92,17 @@ class AttemptFindings:
     test: Evaluation | None = None
     """The winner on test; reported, decides nothing."""
     accounts: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The winner's portfolio by part."""
+    """The winner's portfolio by part; with `walk_forward` validation is that of all windows out of sample."""
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The buy-and-hold portfolio by part."""
+    """The buy-and-hold portfolio by part; with a risk budget, at the size that has the same risk on train."""
+    skill: Skill | None = None
+    """Skill of the account on the days that selected nothing; None without a winner."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Analyses by file name."""
+    window_metrics: Sequence[Mapping[str, float | None]] = ()
+    """Metrics of each window's choice out of sample, in the order of the windows."""
 
     @property
     def level(self) -> Level:
@@ -101,6 +125,17 @@ class AttemptFindings:
         return self.case.relaxed
 
     @property
+    def validation_days(self) -> float:
+        """Number of days behind the gate's readings; NaN without a winner."""
+        return self.winner.validation.metrics["days"] if self.winner else math.nan
+
+    @property
+    def nearest(self) -> Mapping[str, float]:
+        """Without a winner: what the nearest trial misses on train, by constraint."""
+        near = closest(self.case.trials) if self.winner is None else None
+        return dict(near.constraints) if near else {}
+
+    @property
     def reason(self) -> str:
         """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
         if self.winner is None:
@@ -117,34 +152,81 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         TradeschoolError: `repeat` failed: the winner cannot be reproduced and is not reported.
         DataError: candles are missing or invalid.
     """
-    level, promising = case.level, candidates(case.trials)
-    if not promising:
+    level = case.level
+    opened = (_open_windows if level.split.is_walk_forward else _open_validation)(case, read, on_access, repeat)
+    if opened is None:
         return AttemptFindings(case=case, winner=None)
-    on_access(Part.VALIDATION, [trial.number for trial in promising])
-    prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
-    winner = choose(level, case.trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
-    if winner is None:
-        return AttemptFindings(case=case, winner=None)
-    repeat(winner.number, prepared[Part.TRAIN])
-    runs = {part: _trade(level, bars, winner.parameters) for part, bars in prepared.items()}
+    winner, prepared, choices = opened.winner, opened.prepared, opened.choices
+    runs = {part: trade_choices(level, bars, choices[part]) for part, bars in prepared.items()}
     stress_case = StressCase(
-        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=case.seed
+        level=level, choices=choices[Part.VALIDATION], read=read, prepared=prepared, runs=runs, seed=case.seed
     )
     readings, stressed = _readings(case, winner, stress_case)
 
-    on_access(Part.TEST, [winner.number])
-    prepared[Part.TEST] = prepare_level(level, Part.TEST, read)
-    runs[Part.TEST] = _trade(level, prepared[Part.TEST], winner.parameters)
+    if Part.TEST in level.parts:
+        on_access(Part.TEST, [winner.number], None)
+        prepared[Part.TEST], choices[Part.TEST] = prepare_level(level, Part.TEST, read), [winner.choice]
+        runs[Part.TEST] = trade_choices(level, prepared[Part.TEST], choices[Part.TEST])
+    accounts = {part: portfolio(found) for part, found in runs.items()}
+    benchmark = _benchmark(level, prepared)
     return AttemptFindings(
         case=case,
         winner=winner,
         readings=tuple(readings),
-        test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST),
-        accounts={part: portfolio(found) for part, found in runs.items()},
+        test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST, winner.size)
+        if Part.TEST in prepared
+        else None,
+        accounts=accounts,
+        benchmark=benchmark,
+        skill=out_of_sample_skill(accounts, benchmark, case.seed),
         costs=_costs(level, winner.parameters, runs),
-        benchmark={part: _buy_and_hold(level, bars) for part, bars in prepared.items()},
-        analyses={**stressed, **_analyses(case, winner, prepared, runs, read)},
+        analyses={**stressed, **_analyses(case, winner, stress_case)},
+        window_metrics=metrics_by_window(level, runs[Part.VALIDATION]) if case.windows else (),
     )
+
+
+def _open_validation(case: AttemptCase, read: Read, on_access: LogAccess, repeat: CheckRepeat) -> _Opened | None:
+    """Select the winner among the best trials of a single search on validation; None without a feasible trial."""
+    level, promising = case.level, candidates(case.trials)
+    if not promising:
+        return None
+    on_access(Part.VALIDATION, [trial.number for trial in promising], None)
+    prepared: dict[Part, Sequence[Prepared]] = {
+        part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)
+    }
+    winner = choose(level, case.trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
+    if winner is None:
+        return None
+    repeat(winner.number, prepared[Part.TRAIN], None)
+    return _Opened(winner=winner, prepared=prepared, choices={part: [winner.choice] for part in prepared})
+
+
+def _open_windows(case: AttemptCase, read: Read, on_access: LogAccess, repeat: CheckRepeat) -> _Opened | None:
+    """Trade each window's choice out of sample; the winner is the choice of the last search, on the whole range.
+
+    None if the last search has no feasible trial: there is nothing to trade next.
+    """
+    level, final = case.level, chosen_trial(case.trials)
+    if final is None:
+        return None
+    for window in case.windows:
+        chosen = window.chosen
+        on_access(Part.VALIDATION, [] if chosen is None else [chosen.number], window.number)
+        if chosen is not None:
+            repeat(chosen.number, prepare_level(window.level, Part.TRAIN, read), window.number)
+    prepared: dict[Part, Sequence[Prepared]] = {part: prepare_level(level, part, read) for part in level.parts}
+    repeat(final.number, prepared[Part.TRAIN], None)
+    choices = [window.choice for window in case.windows]
+    train = evaluate_part(level, prepared[Part.TRAIN], final.params, Part.TRAIN)
+    winner = Winner(
+        number=final.number,
+        parameters=dict(final.params),
+        size=size_of(final),
+        leverage=train.metrics.get(LEVERAGE),
+        train=train,
+        validation=evaluate_choices(level, prepared[Part.VALIDATION], choices, Part.VALIDATION),
+    )
+    return _Opened(winner=winner, prepared=prepared, choices={Part.TRAIN: [winner.choice], Part.VALIDATION: choices})
 
 
 def shortfall(findings: AttemptFindings) -> dict[str, object]:
@@ -172,21 +254,19 @@ def _readings(
     return [*readings, *stressed], {"stress": stress_table(stress_case, level.stress, stressed)}
 
 
-def _analyses(
-    case: AttemptCase, winner: Winner, prepared: Mapping[Part, Sequence[Prepared]], runs: Runs, read: Read
-) -> dict[str, Mapping[str, object]]:
+def _analyses(case: AttemptCase, winner: Winner, stress_case: StressCase) -> dict[str, Mapping[str, object]]:
     found: dict[str, Mapping[str, object]] = {}
-    level, before = case.level, case.predecessor
+    level, before, runs, prepared = case.level, case.predecessor, stress_case.runs, stress_case.prepared
     if Analysis.SIMILARITY in level.analyses and before:
         found[Analysis.SIMILARITY] = similarity(
             level, winner.parameters, case.trials, before.level, before.winner, before.trials
         )
     if Analysis.REGIMES in level.analyses:
-        labels = {each.dataset: label(read(each.source, each.window)) for each in level.datasets}
-        traded = {part: list(zip(prepared[part], runs[part], strict=True)) for part in Part}
+        labels = {each.dataset: label(stress_case.read(each.source, each.window)) for each in level.datasets}
+        traded = {part: list(zip(prepared[part], runs[part], strict=True)) for part in level.parts}
         found[Analysis.REGIMES] = regime_table(traded, labels)
     if Analysis.STABILITY in level.analyses:
-        found[Analysis.STABILITY] = stability(level, prepared[Part.VALIDATION], winner.parameters)
+        found[Analysis.STABILITY] = stability(level, prepared[Part.VALIDATION], winner.parameters, stress_case.choices)
     return found
 
 
@@ -195,11 +275,13 @@ def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Pa
     return {part: trading_costs(found, fixed_size=managed.position_units > 0) for part, found in runs.items()}
 
 
+def _benchmark(level: Level, prepared: Mapping[Part, Sequence[Prepared]]) -> dict[Part, Portfolio]:
+    held = {part: _buy_and_hold(level, bars) for part, bars in prepared.items()}
+    size = held_size(level, held[Part.TRAIN])
+    return {part: account.sized(size) for part, account in held.items()}
+
+
 def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:
     return portfolio(
         [buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
-
-
-def _trade(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> list[BacktestRun]:
-    return [backtest(level, dataset, parameters) for dataset in prepared]

@@ -11,9 +11,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.level.constraints import StrictModel
 from optimizer.level.spec import Costs, Direction, Level, LevelDataset, Part
+from optimizer.level.walk_forward import out_of_sample
 from optimizer.objective.objective import warm_up_of
+from optimizer.objective.sizing import WHOLE
+from optimizer.validation.walk_forward import SearchedWindow
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
@@ -26,10 +30,12 @@ class DatasetSetup(StrictModel):
 
     dataset: str
     warm_up_bars: Annotated[int, Field(ge=0)]
-    """Number of first bars of each part that only warm up indicators."""
+    """Number of bars that only warm up indicators: before validation and test, inside the range; else the first ones.
+    """
     train: str
-    validation: str
-    test: str
+    validation: str | None = None
+    """None, as `test`, if the level has no such part."""
+    test: str | None = None
     candles: str
     """Digest of the dataset's candles over the level's whole range."""
     start: date
@@ -41,7 +47,8 @@ class DatasetSetup(StrictModel):
         try:
             LevelDataset(dataset=self.dataset, start=self.start, end=self.end)
             for part in Part:
-                self.window(part)
+                if getattr(self, part) is not None:
+                    self.window(part)
         except SettingsError as error:
             raise ValueError(str(error)) from None
         return self
@@ -52,13 +59,32 @@ class DatasetSetup(StrictModel):
         return find_dataset(self.dataset)
 
     def window(self, part: Part) -> Window:
-        """Return the range of one part."""
-        return parse_timerange({Part.TRAIN: self.train, Part.VALIDATION: self.validation, Part.TEST: self.test}[part])
+        """Return the range of one part.
+
+        Raises:
+            SettingsError: the level has no such part.
+        """
+        found = {Part.TRAIN: self.train, Part.VALIDATION: self.validation, Part.TEST: self.test}[part]
+        if found is None:
+            raise SettingsError(f"{self.dataset}: the level has no part {part}")
+        return parse_timerange(found)
 
     @property
     def whole(self) -> Window:
         """The level's whole range."""
         return LevelDataset(dataset=self.dataset, start=self.start, end=self.end).window
+
+
+class WindowSetup(StrictModel):
+    """What traded one window of a walk-forward."""
+
+    window: Annotated[int, Field(ge=1)]
+    trial: int | None
+    parameters: dict[str, int | float] | None
+    """None: the window held cash."""
+    size: Annotated[float, Field(gt=0)] = 1.0
+    days: dict[str, str]
+    """Out-of-sample days by dataset."""
 
 
 class WinnerSetup(StrictModel):
@@ -72,8 +98,14 @@ class WinnerSetup(StrictModel):
     direction: Direction
     parameters: dict[str, int | float]
     position_fraction: Annotated[float, Field(gt=0, le=1)]
+    size: Annotated[float, Field(gt=0)] = WHOLE
+    """Share of the account that is traded, solved on train by the level's risk budget; 1 without one."""
+    leverage: Annotated[float, Field(gt=0)] | None = None
+    """Largest notional of a position over the equity, on train; None without a risk budget."""
     costs: Costs
     datasets: Annotated[tuple[DatasetSetup, ...], Field(min_length=1)]
+    windows_of_validation: Annotated[tuple[WindowSetup, ...], Field(exclude_if=lambda found: not found)] = ()
+    """With `walk_forward` what traded validation, window by window; empty: the parameters above."""
     code: str
     """Fingerprint of the code that produced the metrics."""
 
@@ -82,6 +114,12 @@ class WinnerSetup(StrictModel):
         named = [each for each in self.datasets if each.dataset == dataset.name]
         alike = [each for each in self.datasets if each.source.timeframe is dataset.timeframe]
         return next((each.warm_up_bars for each in (*named, *alike)), 0)
+
+    def judged(self, dataset: Dataset, window: Window) -> JudgedWindow:
+        """Return a window with the time from which the run's range of its dataset warms up its indicators."""
+        ranges = [each.whole for each in self.datasets if each.source == dataset]
+        earliest = next((whole.start for whole in ranges if whole.start <= window.start < whole.end), None)
+        return JudgedWindow(source=dataset, window=window, earliest=earliest)
 
     def windows(self, part: Part) -> list[tuple[Dataset, Window]]:
         """Return the traded datasets and windows of a part, in order."""
@@ -96,6 +134,8 @@ class BacktestSetup:
     direction: Direction
     parameters: Mapping[str, float]
     position_fraction: float
+    size: float = WHOLE
+    """Share of the account that is traded."""
     costs: Costs
     windows: Sequence[tuple[Dataset, Window]]
     warm_ups: Sequence[int]
@@ -111,8 +151,14 @@ def setup_of(
     parameters: Mapping[str, float],
     code: str,
     digests: Mapping[str, str],
+    windows: Sequence[SearchedWindow] = (),
+    size: float = WHOLE,
+    leverage: float | None = None,
 ) -> WinnerSetup:
-    """Return the trading setup of a trial's parameters; `digests` are by `dataset window`."""
+    """Return the trading setup of a trial's parameters; `digests` are by `dataset window`.
+
+    `windows`: the searched windows of a walk-forward.
+    """
     return WinnerSetup(
         run=run,
         level=level.name,
@@ -122,8 +168,11 @@ def setup_of(
         direction=level.direction,
         parameters=dict(parameters),
         position_fraction=level.position_fraction,
+        size=size,
+        leverage=leverage,
         costs=level.costs,
         datasets=tuple(_days(level, each, digests) for each in level.datasets),
+        windows_of_validation=tuple(_window(level, each) for each in windows),
         code=code,
     )
 
@@ -135,13 +184,14 @@ def differences(setup: WinnerSetup, part: Part, traded: BacktestSetup) -> list[s
         *_differing("direction", setup.direction, traded.direction),
         *_parameters(setup, traded),
         *_differing("position fraction", setup.position_fraction, traded.position_fraction),
+        *_differing("size", setup.size, traded.size),
         *_costs(setup.costs, traded.costs),
         *_windows(setup, part, traded),
     ]
 
 
 def _days(level: Level, dataset: LevelDataset, digests: Mapping[str, str]) -> DatasetSetup:
-    parts = {part.value: level.window(dataset, part).name for part in Part}
+    parts = {part.value: level.window(dataset, part).name for part in level.parts}
     return DatasetSetup(
         dataset=dataset.dataset,
         warm_up_bars=warm_up_of(level, dataset.source.timeframe),
@@ -149,6 +199,17 @@ def _days(level: Level, dataset: LevelDataset, digests: Mapping[str, str]) -> Da
         start=dataset.start,
         end=dataset.end,
         **parts,
+    )
+
+
+def _window(level: Level, window: SearchedWindow) -> WindowSetup:
+    chosen, choice = window.chosen, window.choice
+    return WindowSetup(
+        window=window.number,
+        trial=None if chosen is None else chosen.number,
+        parameters=None if choice.parameters is None else dict(choice.parameters),
+        size=choice.size,
+        days={each.dataset: out_of_sample(level, each, window.number).name for each in level.datasets},
     )
 
 

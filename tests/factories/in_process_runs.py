@@ -29,6 +29,7 @@ from workers.coordinator.run.finalize import FinalizeOptions
 from workers.coordinator.run.run_record import begin, read_run
 from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.surrogate_markets import run_surrogate
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +54,13 @@ def level(name: str, gate: Gate, **fields: object) -> Level:
         **{"trials": 8, "lag": 3, **fields},
     )
     return made.model_copy(update={"datasets": datasets})
+
+
+def early(name: str, gate: Gate, **fields: object) -> Level:
+    """A level whose days end before those that `level` judges, so that `level` may inherit its winner."""
+    found = level(name, gate, **fields)
+    days = {"end": date(2021, 4, 30)}
+    return found.model_copy(update={"datasets": tuple(each.model_copy(update=days) for each in found.datasets)})
 
 
 CURRICULUM = (
@@ -87,10 +95,16 @@ class RunHarness:
         **options,
     ):
         """Run in this process, including null tests."""
-        evaluator = Evaluator(store=self.context.store, plan=plan_level, evaluate=evaluate, worker="here")
         ending = FinalizeOptions(processes=1, on_null_test=on_null_test, **options)
         control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=ending)
-        return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, control)
+        return run_levels_with(self.dispatcher, self.context, name, control)
+
+    def dispatcher(self, study: str) -> InProcessDispatcher:
+        """A dispatcher that evaluates trials and surrogate markets in this process."""
+        store = self.context.store
+        return InProcessDispatcher(
+            Evaluator(store=store, plan=plan_level, evaluate=evaluate, worker="here", run_surrogate=run_surrogate)
+        )
 
     def run_with_kills(self, kills: Iterable[tuple[str, int]]):
         """Run until the end or the last kill; return the ended run, or None.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from optimizer.level.spec import Level, Part
 from optimizer.runs.run_store import AttemptRow, RunRecord, RunStore, Verdict
-from optimizer.validation.checks import Check, CheckStage
+from optimizer.validation.checks.check import Axis, Check
+from optimizer.validation.checks.skill import Strength
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation, RecommendedAction, Tier
@@ -103,36 +104,39 @@ def make_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
     )
 
 
-def make_null_test(passed: int = 3) -> NullTest:
+def make_null_test(mandates: int = 3) -> NullTest:
     """A null test of forty no-skill markets."""
     return NullTest(
         surrogates=40,
-        passed=passed,
-        pass_rate=passed / 40,
+        t=tuple(number / 10 - 2 for number in range(40)),
+        sharpe=(-1.5, 0.1, 1.6),
+        mandates=mandates,
+        pass_rate=mandates / 40,
         low=0.026,
         high=0.199,
-        attempts=1,
+        passed={"1": mandates / 40},
         block_days=10.0,
-        met={"sharpe": 0.5},
-        quantiles={"sharpe": (0.1, 0.5, 0.9)},
     )
 
 
 def recommended(context: RunContext, record: RunRecord, reason: str = "as weighed") -> RunRecord:
     """The run with a null test and a negative recommendation."""
-    check = Check(name="gate_1", needed_for=CheckStage.PAPER, met=False, found=reason)
-    unknown = Check(name="sealed", needed_for=CheckStage.DEPLOY, met=None, found="holdout period not opened")
+    check = Check(name="gate_1", axis=Axis.MANDATE, met=False, found=reason, would_change="sharpe misses 0.8 by 0.7")
+    unknown = Check(name="holdout", axis=Axis.BLOCKING, met=None, found="holdout period not opened")
     found = Recommendation(
         action=RecommendedAction.DO_NOT_DEPLOY,
-        rule="a check required for any trading failed",
+        rule="mandate missed, no evidence of skill",
         reason=reason,
+        mandate=False,
+        strength=Strength.NONE,
+        skill=None,
         tier=Tier.ESCALATED,
         level="1",
         parameters={"fast": 9},
         checks=(check, unknown),
         evidence=None,
     )
-    changed = record.model_copy(update={"null_tests": {"1": make_null_test()}, "recommendation": found})
+    changed = record.model_copy(update={"null_test": make_null_test(), "recommendation": found})
     _with_runs(context, changed, is_new=False)
     return changed
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import DatasetBacktest, TradingRules
-from optimizer.bars.preparation import prepare
+from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.level.spec import Costs, Direction, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
+from optimizer.objective.sizing import WHOLE, sized
 from optimizer.strategies.protocol import FloatParameter, Strategy, load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
@@ -32,6 +33,8 @@ class BacktestRequest:
     direction: Direction = Direction.BOTH
     costs: Costs = field(default_factory=Costs)
     position_fraction: float = 1.0
+    size: float = WHOLE
+    """Share of the account that is traded."""
     datasets: Sequence[str] = ()
     """Empty: the datasets of `setup`, else every sealed dataset."""
     timerange: str | None = None
@@ -99,13 +102,13 @@ def run_backtest(store: Store, request: BacktestRequest) -> Backtest:
         direction=request.direction,
         parameters=parameters,
         position_fraction=request.position_fraction,
+        size=request.size,
         costs=request.costs,
         windows=windows,
         warm_ups=warm_ups,
     )
-    tested = [
-        _backtest(strategy, setup, store, window, warm_up) for window, warm_up in zip(windows, warm_ups, strict=True)
-    ]
+    judged = [_judged(request.setup, *window) for window in windows]
+    tested = [_backtest(strategy, setup, store, each, warm_up) for each, warm_up in zip(judged, warm_ups, strict=True)]
     return Backtest(strategy=strategy, setup=setup, tested=tested)
 
 
@@ -142,12 +145,17 @@ def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: WinnerSetu
     return max(needed, setup.warm_up(dataset) if setup else 0)
 
 
+def _judged(setup: WinnerSetup | None, dataset: Dataset, window: Window) -> JudgedWindow:
+    """Return the window; inside the range of the run it warms up on the bars before it, as the run's own parts do."""
+    return setup.judged(dataset, window) if setup else JudgedWindow(source=dataset, window=window)
+
+
 def _backtest(
-    strategy: Strategy, setup: BacktestSetup, store: Store, what: tuple[Dataset, Window], warm_up: int
+    strategy: Strategy, setup: BacktestSetup, store: Store, judged: JudgedWindow, warm_up: int
 ) -> DatasetBacktest:
-    dataset, window = what
-    prepared = prepare(store.arrays(dataset, window), window, warm_up)
+    prepared = prepare_judged(judged, warm_up, None, store.arrays)
     management = TradeManagement.of(setup.parameters)
-    rules = TradingRules.of(setup.direction, setup.costs, setup.position_fraction, dataset, management)
+    rules = TradingRules.of(setup.direction, setup.costs, setup.position_fraction, judged.source, management)
     run = run_strategy(strategy, prepared, setup.parameters, rules)
+    (run,) = sized([run], setup.size)
     return DatasetBacktest(prepared=prepared, run=run, benchmark=buy_and_hold(prepared, 1, rules.rates))

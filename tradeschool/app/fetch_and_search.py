@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from optimizer.curriculum.level_files import load_levels
+from optimizer.curriculum.level_files import load_levels, sets_holdout
 from optimizer.level.spec import Level
 from tradeschool.app.context import holdout_candles_of
 from tradeschool.app.download.dataset_download import reachable
@@ -132,7 +132,7 @@ def downloads_holdout(chosen: SearchOptions) -> bool:
     """Whether a search needs the holdout period: whole curricula, unless their file sets none."""
     if chosen.level_name:
         return False
-    return chosen.curriculum is None or "holdout" in load_levels(chosen.curriculum)[0].model_fields_set
+    return chosen.curriculum is None or sets_holdout(chosen.curriculum)
 
 
 def _jobs(

@@ -5,7 +5,7 @@ A candle's time is always its *open*, in UTC. A range of time is always [start, 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.instruments import Dataset, Instrument
@@ -21,6 +21,7 @@ from tradeschool.markets.shipped import (
     INSTRUMENTS,
 )
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe, find_timeframe
+from tradeschool.markets.timerange import settled_day
 from tradeschool.markets.windows import Window
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "find_dataset",
     "find_instrument",
     "holdout_catalogue",
+    "holdout_window",
 ]
 
 
@@ -54,6 +56,12 @@ class DatasetRange:
 CURRICULUM_WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
 HOLDOUT_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+"""The days that the candle store never returns to a search; the holdout period of a curriculum goes on from there."""
+
+
+def holdout_window() -> Window:
+    """Return the default holdout period: from 2024-04-01 to the last settled day."""
+    return Window(HOLDOUT_WINDOW.start, datetime.combine(settled_day(), time(), UTC))
 
 
 def default_catalogue(
@@ -77,9 +85,9 @@ def holdout_catalogue(
     instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS, timeframes: Iterable[Timeframe] = DEFAULT_TIMEFRAMES
 ) -> tuple[DatasetRange, ...]:
     """Return the same datasets over the holdout period, which is stored below a separate root."""
-    timeframes = tuple(timeframes)
+    timeframes, window = tuple(timeframes), holdout_window()
     return tuple(
-        DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=HOLDOUT_WINDOW)
+        DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
         for instrument in instruments
         for timeframe in timeframes
     )

@@ -62,8 +62,8 @@ class CandleArrays:
         prices = {"open": self.open, "high": self.high, "low": self.low, "close": self.close, "volume": self.volume}
         return prices if self.half_spread is None else prices | {"half_spread": self.half_spread}
 
-    def __getitem__(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> "CandleArrays":
-        """Return the candles at an array of positions, in that order, or those selected by a mask."""
+    def __getitem__(self, chosen: NDArray[np.intp] | NDArray[np.bool_] | slice) -> "CandleArrays":
+        """Return the candles at an array of positions, in that order, or those selected by a mask or a slice."""
         chosen_numbers = {name: values[chosen] for name, values in self.numbers.items()}
         return CandleArrays.of(self.dataset, self.time[chosen], chosen_numbers)
 

@@ -145,6 +145,8 @@ class WorkSettings(Section):
 
     trial_timeout_seconds: Annotated[int, Field(gt=0)] = 600
     """Time limit of one trial; a trial that exceeds it counts as crashed."""
+    surrogate_timeout_seconds: Annotated[int, Field(gt=0, lt=1_000_000)] = 86_400
+    """Time limit of one surrogate market of a null test, in which a worker repeats the whole curriculum."""
     lease_seconds: Annotated[int, Field(ge=5)] = 15
     """Lease of a trial: a worker without a heartbeat for this long loses its trial."""
     trials_per_job: Annotated[int, Field(ge=1)] = 1

@@ -13,6 +13,7 @@ from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Costs
 from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
+from optimizer.objective.sizing import WHOLE
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import Strategy
 from tradeschool.errors import SettingsError, StoreUnwritable
@@ -91,6 +92,18 @@ def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[D
 def costs_as_json(costs: Costs, charged: TradingCosts) -> dict[str, object]:
     """Return presets and rates, and the charged and the break-even costs per side, in basis points."""
     return {"preset": list(costs.preset), "rates": costs.rates, **asdict(charged)}
+
+
+def show_size(size: float, leverage: float | None) -> None:
+    """Print the share of the account that is traded, if it is not the whole account."""
+    if size != WHOLE or leverage is not None:
+        console().print(size_line(size, leverage), soft_wrap=True, highlight=False)
+
+
+def size_line(size: float, leverage: float | None) -> str:
+    """Return size and leverage in words, such as `size 0.231 of the account, leverage at most 0.231`."""
+    limit = f", leverage at most {leverage:.4g}" if leverage is not None else ""
+    return f"size {size:.4g} of the account{limit}"
 
 
 def show_costs(costs: Costs, charged: TradingCosts) -> None:

@@ -8,15 +8,18 @@ from rich.table import Table
 
 from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
-from optimizer.runs.run_store import RunRecord, Verdict
+from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_table import named_values
-from optimizer.validation.checks import CheckStage
+from optimizer.validation.checks.check import Axis
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
+from tradeschool.views.backtest_result import size_line
 from tradeschool.views.terminal import console
 from workers.monitoring.run_status import AttemptStatus, RunStatus
 
-SHUT, OPEN = "failed", "met"
+RESULTS = {True: "met", False: "failed", None: "unknown"}
+WARNING = "warning"
+"""Result of a diagnostic that misses its bound: it decides nothing."""
 MAX_FRONT = 20
 """Trials of a Pareto front that are printed at most."""
 
@@ -25,9 +28,8 @@ def show(status: RunStatus) -> None:
     """Print each attempt with its trials, best trial and gate, then the null tests and the recommendation."""
     for each in status.attempts:
         _show_attempt(status.record, each)
-    for level in status.levels:
-        if level.null_test:
-            console().print(f"level {level.name}: {level.null_test.sentence}")
+    if status.record.null_test:
+        console().print(status.record.null_test.sentence)
     for forced in status.record.forced:
         console().print(
             f"resumed with --force after a change on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} {forced.was} -> "
@@ -40,12 +42,16 @@ def show(status: RunStatus) -> None:
 
 def show_recommendation(found: Recommendation) -> None:
     """Print the checks of a run and the recommendation that follows from them."""
-    table = Table("check", "required for", "finding", "result")
+    table = Table("check", "answers", "finding", "result")
     for check in found.checks:
-        needed = "paper trading" if check.needed_for is CheckStage.PAPER else "deployment"
-        table.add_row(check.name, needed, check.found, {True: OPEN, False: SHUT, None: "unknown"}[check.met])
+        result = WARNING if check.axis is Axis.DIAGNOSTIC and check.met is False else RESULTS[check.met]
+        table.add_row(check.name, check.axis, check.found, result)
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
+    if found.would_change:
+        console().print("what would change it:")
+    for line in found.would_change:
+        console().print(f"  {line}")
 
 
 def show_trial(trial: FrozenTrial) -> None:
@@ -81,7 +87,7 @@ def parameters_line(parameters: Mapping[str, float]) -> str:
 def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
     row, verdict, trial_counts = attempt.row, attempt.row.verdict, attempt.counts
     counts = f"{trial_counts.complete} complete, {trial_counts.pruned} pruned, {trial_counts.failed} failed"
-    carried = f", {row.reused} from warm start" if row.reused else ""
+    carried = f", {attempt.reused} from warm start" if attempt.reused else ""
     left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
@@ -98,7 +104,11 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
         _show_closest(record, attempt)
         return
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
+    if attempt.level.risk:
+        console().print(f"{size_line(verdict.size, verdict.leverage)}; {attempt.level.risk.sentence}")
     console().print(_gate_table(verdict))
+    if row.windows:
+        console().print(_window_table(row))
     console().print(verdict.reason)
 
 
@@ -136,8 +146,27 @@ def _gate_table(verdict: Verdict) -> Table:
             else f"{_number(reading.name, reading.low)} .. {_number(reading.name, reading.high)}",
             f"{reading.trades:,}",
             _target(reading),
-            OPEN if reading.met else SHUT,
+            RESULTS[reading.met],
             _figure(verdict, Part.TEST, reading),
+        )
+    return table
+
+
+def _window_table(row: AttemptRow) -> Table:
+    table = Table(
+        "window", "trials", "choice", "size", "Sharpe on train", "Sharpe out of sample", "trades", "parameters"
+    )
+    for each in row.windows:
+        chosen = "cash" if each.trial is None else f"trial {each.trial}"
+        figures = [each.train.get("sharpe"), each.validation.get("sharpe")]
+        table.add_row(
+            str(each.number),
+            f"{each.finished:,}",
+            chosen,
+            "" if each.trial is None else f"{each.size:.1%}",
+            *("" if value is None else f"{value:.3f}" for value in figures),
+            f"{each.validation.get('trades') or 0:,.0f}",
+            parameters_line(each.parameters or {}),
         )
     return table
 

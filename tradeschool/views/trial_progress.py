@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from optimizer.level.spec import Level
+from optimizer.level.walk_forward import window_of
 from tradeschool.views.terminal import say
 from workers.coordinator.study.trial_ledger import StudyProgress as Trials
 
@@ -28,20 +29,20 @@ def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
         yield _TrialBars(bars).tell
 
 
-def show_null_test() -> Callable[[str, int, int], None]:
-    """Return a function that periodically prints the progress of the null test."""
+def show_null_test() -> Callable[[int, int], None]:
+    """Return a function that prints the progress of the null test every ten seconds."""
+    begun: tuple[float, int] | None = None
     due = time.monotonic() + FIRST_NULL_TEST_SECONDS
-    begun: dict[str, tuple[float, int]] = {}
 
-    def tell(level: str, done: int, wanted: int) -> None:
-        nonlocal due
+    def tell(done: int, wanted: int) -> None:
+        nonlocal due, begun
         now = time.monotonic()
-        since, first = begun.setdefault(level, (now, done))
+        begun = begun or (now, done)
         if now < due:
             return
-        due = now + LINE_EVERY
+        due, (since, first) = now + LINE_EVERY, begun
         left = f", ETA {(wanted - done) * (now - since) / (done - first):.0f} s" if done > first else ""
-        say(f"level {level}: null test: {done:,} of {wanted:,} surrogate markets{left}")
+        say(f"null test: {done:,} of {wanted:,} surrogate markets{left}")
 
     return tell
 
@@ -76,7 +77,9 @@ class _TrialBars:
 
 
 def _name(level: Level, attempt: int) -> str:
-    return f"level {level.name}" if attempt == 1 else f"level {level.name}, attempt {attempt}"
+    tried = f", attempt {attempt}" if attempt > 1 else ""
+    window = f", {window_of(level)}" if window_of(level) else ""
+    return f"level {level.name}{tried}{window}"
 
 
 def _states(trials: Trials) -> str:

@@ -162,6 +162,6 @@ class RunContext:
 def _holdout_command(level: Level, dataset: Dataset) -> str:
     """The command that downloads the holdout period of a level's dataset; the short one if it contains it."""
     wanted = DatasetRange(dataset=dataset, window=level.holdout.window)
-    if wanted in holdout_catalogue():
+    if any(each.dataset == dataset and each.window.contains(wanted.window) for each in holdout_catalogue()):
         return FETCH_SEALED
     return f"{fetch_command([dataset], wanted.window)} --holdout"

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_store import AttemptRow, RunRecord, WindowRow
 from optimizer.search.study import read_trials
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
@@ -26,9 +26,10 @@ class RecordedRun:
         """The folder of its results."""
         return self.context.folder(self.record.name)
 
-    def trials(self, attempt: AttemptRow) -> list[FrozenTrial]:
-        """The committed trials of an attempt, reused ones included."""
-        return read_trials(self.context.storage_url, self.record.study(attempt.level, attempt.number))
+    def trials(self, attempt: AttemptRow, window: WindowRow | None = None) -> list[FrozenTrial]:
+        """The committed trials of an attempt's search, or of a window's; reused ones included."""
+        study = self.record.study(attempt.level, attempt.number, window.number if window else None)
+        return read_trials(self.context.storage_url, study)
 
     def log_event(self, event: str, **facts: JsonValue) -> None:
         """Append an event to the run's event log."""

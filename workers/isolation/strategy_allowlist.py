@@ -1,7 +1,7 @@
 """The allowlist of users' code: strategies and objectives that a worker's own settings name.
 
 A trial batch from Redis names a strategy and objectives. Importing a module runs its code, so the names are checked
-first. A sampler runs on the coordinator's side alone, and no worker imports it.
+first. A sampler runs on the coordinator's side; a worker imports it for surrogate markets alone.
 """
 
 from collections.abc import Collection
@@ -48,6 +48,19 @@ class AllowedStrategies:
                     f"tradeschool worker start --strategy {name[:80]}"
                 )
 
+    def require_sampler(self, level: Level) -> None:
+        """Check a level's sampler, which a null test runs on workers.
+
+        Raises:
+            StrategyNotAllowed: It is a user's, and not on the list.
+        """
+        name = level.sampler.name if level.sampler and level.sampler.is_user_code else None
+        if name is not None and name not in self.named:
+            raise StrategyNotAllowed(
+                f"sampler {name[:80]!r} is not allowed on this worker, which a null test needs: name it in its "
+                f"work.strategies, or at: tradeschool worker start --strategy {name[:80]}"
+            )
+
 
 def trial_code(level: Level) -> tuple[UserCode, ...]:
     """The users' objects that an evaluation of a level's trials imports."""
@@ -68,8 +81,8 @@ def runs_user_code(level: Level) -> bool:
 
 
 def user_strategies(levels: Collection[Level]) -> tuple[str, ...]:
-    """The names of the users' strategies and objectives of these levels, without duplicates."""
-    return tuple(dict.fromkeys(code.name for level in levels for code in trial_code(level)))
+    """The names of all users' objects of these levels, without duplicates; a null test needs samplers, too."""
+    return tuple(dict.fromkeys(code.name for code in user_code(levels)))
 
 
 def user_code(levels: Collection[Level]) -> tuple[UserCode, ...]:

@@ -12,39 +12,54 @@ from pydantic import JsonValue, ValidationError
 
 from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
 from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import last_search, window_level, window_numbers
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
+from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.trial_summary import TrialView
-from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion, gate_readings
-from optimizer.validation.recommendation import Recommendation
+from optimizer.validation.recommendation import Recommendation, needs_null_test
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
+from workers.coordinator.run.finalize import NULL_TEST_NAME, read_null_runs
 from workers.coordinator.run.run_record import end_reason, next_of
 from workers.monitoring.snapshot import Snapshot
-from workers.monitoring.stall_detection import Stall
+from workers.monitoring.stall_detection import Stall, eta_seconds
 from workers.monitoring.trial_counts import TrialCounts, count_trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStatus:
-    """Status of one attempt at a level; each attempt has one study."""
+    """Status of one attempt at a level; each attempt has one study, and with `walk_forward` one more per window."""
 
     row: AttemptRow
     study: str
+    """The study that is searched now; after the search the attempt's own."""
     level: Level
-    """The level as this attempt searches it; a retry has more trials and wider ranges than the level file."""
+    """The level as that study searches it; a retry has more trials and wider ranges than the level file."""
     counts: TrialCounts
+    window: int | None = None
+    """The window of that study; None for the attempt's own."""
+    later: int = 0
+    """Number of trials of the attempt's searches after that study."""
     stall: Stall | None = None
     """Reason why its trials cannot finish; None if they can, or if the queue is not available."""
+
+    @property
+    def reused(self) -> int:
+        """Number of trials at the start of that study that were carried over."""
+        window = self.row.window(self.window) if self.window else None
+        return (window or self.row).reused
 
     @property
     def eta_seconds(self) -> float | None:
         """Seconds until the last trial; 0 if the search has ended, None if it is stalled or has no pace yet."""
         if self.row.searched:
             return 0.0
-        return None if self.stall else self.counts.eta_seconds
+        if self.stall:
+            return None
+        left = self.counts.trials - self.counts.finished + self.later
+        return eta_seconds(left, self.counts.pace_per_minute, self.counts.idle_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +69,11 @@ class LevelStatus:
     level: Level
     """The level as the level file defines it."""
     state: str
-    """waiting, searching, validating, passed or failed."""
+    """waiting, searching, validating, passed, failed, or skipped because an earlier level failed for good."""
     attempts: tuple[AttemptStatus, ...]
     """In order of time; the last attempt decides the level."""
     has_equity: bool
     """Whether the equity curve of the selected trial was saved."""
-    null_test: NullTest | None
-    """Result of the null test; None if none was made."""
 
     @property
     def name(self) -> str:
@@ -98,6 +111,8 @@ class RunStatus:
     recommendation: Recommendation | None
     """Recommendation at the end of the run; None before."""
     has_report: bool
+    null_finished: int = 0
+    """Surrogate markets of the null test that are finished."""
     stall: Stall | None = None
     """Reason why the search is stalled; None if it is not, no level is searched, or the queue is not available."""
 
@@ -122,11 +137,25 @@ class RunStatus:
         return self.action.outcome if isinstance(self.action, End) else None
 
     @property
+    def is_in_null_test(self) -> bool:
+        """Whether surrogate markets are evaluated next, by the same workers as trials."""
+        return isinstance(self.action, Recommend) and self.is_active and self.null_finished < self.null_planned
+
+    @property
+    def null_planned(self) -> int:
+        """Planned surrogate markets of the null test; 0 if it cannot matter."""
+        record = self.record
+        planned = record.surrogates if needs_null_test(record.levels, record.verdicts) else 0
+        return max(planned, self.null_finished)
+
+    @property
     def reason(self) -> str:
         """Sentence on how the run ended, or on its next action."""
         match self.action:
             case End(outcome, level):
                 return end_reason(self.record, outcome, level)
+            case Recommend() if self.null_finished < self.null_planned:
+                return f"next: null test, {self.null_finished} of {self.null_planned} surrogate markets are finished"
             case Recommend():
                 return "next: make the recommendation from the level results"
             case Wait(level):
@@ -150,12 +179,14 @@ def read_run_status(context: RunContext, record: RunRecord, studies: StudyWatch,
         is_active=not isinstance(action, End) and has_leader(context.storage_url, record.name),
         recommendation=record.recommendation,
         has_report=(folder / REPORT_NAME).is_file(),
+        null_finished=len(read_null_runs(folder / NULL_TEST_NAME)),
     )
 
 
 def with_queue(status: RunStatus, queue: Snapshot | None) -> RunStatus:
     """Return the status with the stall of the queue; unchanged if the queue is not available or not stalled."""
-    stall = queue.stall if queue and status.is_active and isinstance(status.action, Search) else None
+    is_queued = isinstance(status.action, Search) or status.is_in_null_test
+    stall = queue.stall if queue and status.is_active and is_queued else None
     if stall is None:
         return status
     return replace(status, stall=stall, levels=tuple(_stall_of(level, stall) for level in status.levels))
@@ -173,18 +204,44 @@ def _level(
     rows = [row for row in record.attempts if row.level == level.name]
     return LevelStatus(
         level=level,
-        state=_state(level, rows, action),
+        state=_state(record, level, rows, action),
         attempts=tuple(_attempt(record, row, studies, now) for row in rows),
         has_equity=(folder / level.name / EQUITY_NAME).is_file(),
-        null_test=record.null_tests.get(level.name),
     )
 
 
 def _attempt(record: RunRecord, row: AttemptRow, studies: StudyWatch, now: float) -> AttemptStatus:
-    study = record.study(row.level, row.number)
-    level = _searched(record.level(row.level), studies.facts(study).get("level"))
-    found = count_trials(studies.trials(study), reused=row.reused, wanted=level.trials, now=now)
-    return AttemptStatus(row=row, study=study, level=level, counts=found)
+    written, window = record.level(row.level), _searched_window(record, row)
+    study = record.study(row.level, row.number, window.number if window else None)
+    searched = window_level(written, window.number if window else last_search(written))
+    level = _searched(searched, studies.facts(study).get("level"))
+    reused = (window or row).reused
+    found = count_trials(studies.trials(study), reused=reused, wanted=level.trials, now=now)
+    return AttemptStatus(
+        row=row,
+        study=study,
+        window=window.number if window else None,
+        level=level,
+        counts=found,
+        later=_trials_after(written, window),
+    )
+
+
+def _searched_window(record: RunRecord, row: AttemptRow) -> WindowRow | None:
+    """Return the window that is searched now, or the latest one before the next begins; None if all are searched."""
+    last = max(row.windows, key=lambda each: each.number, default=None)
+    if last is None or row.searched or (last.searched and last.number == len(window_numbers(record.level(row.level)))):
+        return None
+    return last
+
+
+def _trials_after(level: Level, window: WindowRow | None) -> int:
+    """Return the trials of all searches after a window's, without those that a retry adds."""
+    return (
+        sum(window_level(level, number).trials for number in range(window.number + 1, last_search(level) + 1))
+        if (window)
+        else 0
+    )
 
 
 def _searched(level: Level, stored: JsonValue) -> Level:
@@ -195,12 +252,21 @@ def _searched(level: Level, stored: JsonValue) -> Level:
         return level
 
 
-def _state(level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
+def _state(record: RunRecord, level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
     if action.level == level.name and not isinstance(action, Recommend | End):
         return {Wait: "waiting", Search: "searching", Judge: "validating"}[type(action)]
     if not rows or rows[-1].verdict is None:
-        return "waiting"
+        return "skipped" if _is_skipped(record, level) else "waiting"
     return "passed" if rows[-1].verdict.passed else "failed"
+
+
+def _is_skipped(record: RunRecord, level: Level) -> bool:
+    """Whether an earlier level failed all attempts; only the last level is tried after that."""
+    for earlier in record.levels[: record.levels.index(level)]:
+        verdicts = [row.verdict for row in record.attempts if row.level == earlier.name and row.verdict]
+        if len(verdicts) > earlier.retries and not verdicts[-1].passed:
+            return level != record.levels[-1]
+    return False
 
 
 def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Criterion]:

@@ -2,7 +2,9 @@
 
 from pydantic import JsonValue
 
+from optimizer.level.spec import Level
 from optimizer.report.contents import null_test_json, recommendation_json
+from optimizer.runs.run_store import Verdict
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
@@ -22,6 +24,9 @@ def as_page(status: RunStatus) -> dict[str, JsonValue]:
         "is_active": status.is_active,
         "stalled": status.stall,
         "next": None if status.outcome else status.reason,
+        "null": null_test_json(status.record.null_test) if status.record.null_test else None,
+        "null_progress": {"finished": status.null_finished, "planned": status.null_planned},
+        "null_is_next": status.is_in_null_test,
         "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
         "has_report": status.has_report,
     }
@@ -40,6 +45,7 @@ def as_result(status: RunStatus) -> dict[str, JsonValue]:
         "stalled": status.stall,
         "outcome": status.outcome,
         "exit_reason": status.reason,
+        "null": null_test_json(status.record.null_test) if status.record.null_test else None,
         "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
         "forced": [each.model_dump(mode="json") for each in status.record.forced],
     }
@@ -56,17 +62,28 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         "pruner": str(level.used_pruner),
         "state": level_status.state,
         "retries": level.retries,
+        "windows": level.split.windows if level.split.is_walk_forward else 0,
         "attempts": [_attempt_for_page(attempt) for attempt in level_status.attempts],
         "gate": [{**reading.as_json()} for reading in level_status.gate],
         "gate_part": level_status.gate_part.value,
         "winner": verdict.trial if verdict else None,
+        **_size(level=level, verdict=verdict),
         "reason": verdict.reason if verdict else "",
         "has_equity": level_status.has_equity,
-        "null": null_test_json(level_status.null_test) if level_status.null_test else None,
         "datasets": [
             {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}
             for each in level.datasets
         ],
+    }
+
+
+def _size(*, level: Level, verdict: Verdict | None) -> dict[str, JsonValue]:
+    """Return the risk budget in words, and size and leverage of the winner's account; None without budget or winner."""
+    winner = verdict if verdict and verdict.trial is not None and level.risk else None
+    return {
+        "risk": level.risk.sentence if level.risk else None,
+        "size": winner.size if winner else None,
+        "leverage": winner.leverage if winner else None,
     }
 
 
@@ -75,8 +92,10 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
     return {
         "attempt": attempt.row.number,
         "study": attempt.study,
+        "window": attempt.window,
+        "windows": _windows(attempt),
         "trials": trial_counts.trials,
-        "reused": attempt.row.reused,
+        "reused": attempt.reused,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
@@ -86,6 +105,22 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
         "pace_per_minute": trial_counts.pace_per_minute,
         "eta_seconds": attempt.eta_seconds,
     }
+
+
+def _windows(attempt: AttemptStatus) -> list[JsonValue]:
+    """Return the windows of a walk-forward that have begun; their parameters are in `windows.json`."""
+    return [
+        {
+            "window": row.number,
+            "searched": row.searched,
+            "trials": row.finished,
+            "trial": row.trial,
+            "size": row.size if row.trial is not None else None,
+            "train_sharpe": row.train.get("sharpe"),
+            "sharpe": row.validation.get("sharpe"),
+        }
+        for row in attempt.row.windows
+    ]
 
 
 def _trial(trial: TrialView) -> JsonValue:
@@ -99,8 +134,10 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "level": row.level,
         "title": attempt.level.title,
         "attempt": row.number,
+        "window": attempt.window,
+        "windows": _windows(attempt),
         "trials": trial_counts.trials,
-        "reused": row.reused,
+        "reused": attempt.reused,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
@@ -113,6 +150,7 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "best_trial": trial_counts.best.number if trial_counts.best else None,
         "best_params": {**verdict.parameters} if verdict and verdict.parameters else None,
         "winner": verdict.trial if verdict else None,
+        **_size(level=attempt.level, verdict=verdict),
         "gate": [{**each.as_json()} for each in verdict.readings] if verdict else [],
         "passed": verdict.passed if verdict else None,
         "relaxed": verdict.relaxed if verdict else 0.0,

@@ -1,4 +1,4 @@
-"""Dispatchers: send trial batches to workers and collect their results."""
+"""Dispatchers: send batches to workers and collect their results."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.announcements import Announcement, publish_announcement, remove_announcement
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.job_reports import look_at
-from workers.queue.messages import BatchResult, TrialBatch
+from workers.queue.messages import Batch, BatchResult
 from workers.queue.trial_queue import JobReport, clean, enqueue, forget, pop_results, put_back, results_key, translated
 from workers.queue.worker_losses import count_loss, losses_key
 
@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class JobKey:
-    """One job of a study: a range of trials and the number of the attempt."""
+    """One job of a study: a range of trials or surrogate markets, and the number of the attempt."""
 
     study: str
     first: int
@@ -40,10 +40,10 @@ class JobKey:
 class Dispatcher(Protocol):
     """The connection between a coordinator and its workers."""
 
-    def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
+    def send(self, job_key: JobKey, batch: Batch) -> bool:
         """Send a batch; idempotent. False if it was sent before."""
 
-    def send_again(self, job_key: JobKey, batch: TrialBatch) -> None:
+    def send_again(self, job_key: JobKey, batch: Batch) -> None:
         """Send a batch again after no usable result came back."""
 
     def collect(self, wait_seconds: float) -> list[BatchResult]:
@@ -80,12 +80,12 @@ class QueueDispatcher:
         self._queue, self._study, self._url, self._timeout = queue, study, url, job_timeout_seconds
         self._signer = signer
 
-    def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
-        """Enqueue a job that does not exist yet; its time-out is the sum of its trials'."""
+    def send(self, job_key: JobKey, batch: Batch) -> bool:
+        """Enqueue a job that does not exist yet; its time-out is the sum of its trials' or surrogate markets'."""
         seconds = self._timeout * len(batch.numbers)
         return self._done(lambda: enqueue(self._queue, job_key.job_id, batch, seconds, self._signer))
 
-    def send_again(self, job_key: JobKey, batch: TrialBatch) -> None:
+    def send_again(self, job_key: JobKey, batch: Batch) -> None:
         """Delete the job and enqueue it again."""
         log.info("job sent again", extra={"action": "job_sent_again", "job": job_key.job_id})
         self._done(lambda: forget(self._queue, job_key.job_id))

@@ -1,8 +1,8 @@
-"""A job and a queue class that run nothing but `FUNCTION`, whatever Redis holds.
+"""A job and a queue class that run nothing but the functions of `BATCHES`, whatever Redis holds.
 
 RQ trusts what it reads: a hash may name any function, callback or web address, and with the default serializer a
 pickle. Here only an allowlist of fields is read, each is validated, and the function's name is compared with
-`FUNCTION`, never imported. A job that is not allowed fails.
+those of `BATCHES`, never imported. A job that is not allowed fails.
 """
 
 import re
@@ -21,7 +21,7 @@ from rq.utils import as_text, str_to_date
 from tradeschool.errors import TradeschoolError
 from workers.connection.bounded_reads import MAX_BYTES, TOO_LONG, read_hash
 from workers.connection.signing import loads
-from workers.queue.messages import FUNCTION
+from workers.queue.messages import BATCHES
 
 QUEUE = "trials"
 NOT_ALLOWED = b'["refused", null, [], {}]'
@@ -93,8 +93,10 @@ def fields_read(reply: object) -> dict[bytes, bytes]:
 
 
 class TrialJob(Job):
-    """A job that names `FUNCTION` and carries one JSON argument, or is refused."""
+    """A job that names a function of `BATCHES` and carries one JSON argument, or is refused."""
 
+    function = ""
+    """The function that it names; known after `payload`."""
     refusal: str | None = None
     _payload: object = None
 
@@ -154,11 +156,11 @@ class TrialJob(Job):
         except ValueError:
             return "its data is not JSON"
         match content:
-            case [name, None, [batch], {**rest}] if name == FUNCTION and not rest:
-                self._payload = batch
+            case [str() as name, None, [batch], {**rest}] if name in BATCHES and not rest:
+                self._payload, self.function = batch, name
                 return None
-            case [str() as name, *_] if name != FUNCTION:
-                return f"it names the function {name[:80]!r}, expected {FUNCTION}"
+            case [str() as name, *_] if name not in BATCHES:
+                return f"it names the function {name[:80]!r}, expected {' or '.join(BATCHES)}"
         return "its data has another form"
 
 

@@ -1,9 +1,25 @@
-"""Parses the names of studies, `{run}-L{level}-a{round}`, and of jobs, `{study}-{first}-{last}-a{attempt}`."""
+"""Parses the names of studies and jobs.
+
+A study is `{run}-L{level}-a{round}`, with `-w{window}` for a window of a walk-forward, or `{run}-null` for the
+surrogate markets of a null test; a job is `{study}-{first}-{last}-a{attempt}`.
+"""
 
 import re
 
-STUDY = re.compile(r"(?P<run>.+)-L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)")
+NULL = "null"
+STUDY = re.compile(rf"(?P<run>.+)-(?:L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)(?:-w(?P<window>\d+))?|(?P<null>{NULL}))")
 JOB = re.compile(rf"{STUDY.pattern}-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d+)")
+
+
+def null_study(run: str) -> str:
+    """The study of a run's null test: its trials are the surrogate markets."""
+    return f"{run}-{NULL}"
+
+
+def is_null_study(study: str) -> bool:
+    """Whether a study is that of a null test."""
+    found = STUDY.fullmatch(study)
+    return bool(found and found["null"])
 
 
 def trials_of(job: str) -> str:
@@ -11,13 +27,14 @@ def trials_of(job: str) -> str:
     found = JOB.fullmatch(job)
     if found is None:
         return job
-    return found["first"] if found["first"] == found["last"] else f"{found['first']}-{found['last']}"
+    numbers = found["first"] if found["first"] == found["last"] else f"{found['first']}-{found['last']}"
+    return f"surrogate market {numbers}" if found["null"] else numbers
 
 
 def level_of(job: str) -> str:
-    """The level that a job belongs to; empty if its id has another form."""
+    """The level that a job belongs to; empty for a null test, and if its id has another form."""
     found = JOB.fullmatch(job)
-    return found["level"] if found else ""
+    return (found["level"] or "") if found else ""
 
 
 def attempt_of(job: str) -> int:
@@ -34,12 +51,17 @@ def study_of(job: str) -> str:
 def about_study(study: str) -> dict[str, str]:
     """Log fields of a study."""
     found = STUDY.fullmatch(study)
-    return {"run": found["run"], "level": found["level"]} if found else {"study": study}
+    if found is None:
+        return {"study": study}
+    return {"run": found["run"]} | ({"level": found["level"]} if found["level"] else {})
 
 
 def about_job(job: str) -> dict[str, str | int]:
     """Log fields of a job."""
-    if not JOB.fullmatch(job):
+    found = JOB.fullmatch(job)
+    if found is None:
         return {"job": job}
     study, trials = job.rsplit("-", 3)[0], trials_of(job)
+    if found["null"]:
+        return {**about_study(study), "surrogate": trials.removeprefix("surrogate market ")}
     return {**about_study(study), "trial": int(trials) if trials.isdigit() else trials}

@@ -1,4 +1,4 @@
-"""The versioned wire format between coordinator and workers: trial batches and their results.
+"""The versioned wire format between coordinator and workers: batches of trials or of surrogate markets, and results.
 
 A batch holds small JSON values only: no URL, secret, dotted name or path. The candles and the objective are the
 worker's own, see `workers.work_horse.evaluator`.
@@ -6,9 +6,9 @@ worker's own, see `workers.work_horse.evaluator`.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Annotated, Literal, Protocol, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
@@ -21,11 +21,14 @@ VERSION = 1
 MAX_REASON = 440
 """Characters of an exception's text at most."""
 FUNCTION = "workers.work_horse.evaluator.evaluate_trials"
-"""The only function that a job may name."""
+"""The function of a job that evaluates trials."""
+SURROGATE_FUNCTION = "workers.work_horse.evaluator.run_surrogates"
+"""The function of a job that repeats a curriculum in surrogate markets; a job may name no third one."""
 log = logging.getLogger(__name__)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Number = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(max_length=512)]
+BatchKind = Literal["batch", "surrogates"]
 Arrays = TypeVar("Arrays")
 Arrays_co = TypeVar("Arrays_co", covariant=True)
 Prepared = TypeVar("Prepared")
@@ -49,6 +52,12 @@ class _Message(BaseModel):
 
 class TrialBatch(_Message):
     """Trials to evaluate; the argument of a job."""
+
+    function: ClassVar[str] = FUNCTION
+    kind: ClassVar[BatchKind] = "batch"
+    """What its signature is for."""
+    can_begin_again: ClassVar[bool] = False
+    """Whether a worker that is told to end returns it to the queue instead of finishing it."""
 
     study: Name
     numbers: Annotated[tuple[Number, ...], Field(min_length=1, max_length=256)]
@@ -76,9 +85,17 @@ class TrialBatch(_Message):
         try:
             return cls.model_validate_json(json.dumps(payload))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ValueError(f"not a batch of version {VERSION}: {where}: {first['msg']}") from None
+            raise ValueError(_said(error)) from None
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels that it evaluates."""
+        return (self.level,)
+
+    @property
+    def key(self) -> str:
+        """A text that identifies everything that its level's preparation depends on."""
+        return json.dumps([self.level.model_dump(mode="json"), self.digests], sort_keys=True)
 
     def request_digests(self) -> tuple[str, ...]:
         """Per trial, a digest of everything that its evaluation depends on; it ties a result to its request."""
@@ -88,8 +105,62 @@ class TrialBatch(_Message):
         return tuple(_digest_on(context.copy(), json.dumps(request, sort_keys=True)) for request in requests)
 
 
+class SurrogateBatch(_Message):
+    """Surrogate markets in which to repeat a curriculum; the argument of a job of the null test."""
+
+    function: ClassVar[str] = SURROGATE_FUNCTION
+    kind: ClassVar[BatchKind] = "surrogates"
+    can_begin_again: ClassVar[bool] = True
+
+    study: Name
+    numbers: Annotated[tuple[Number, ...], Field(min_length=1, max_length=256)]
+    """Of the surrogate markets."""
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=64)]
+    """The curriculum, as written."""
+    seed: int
+    """Of the run."""
+    digests: dict[Text, Text]
+    """Digests of the coordinator's candles, see `curriculum_digests`."""
+
+    @model_validator(mode="after")
+    def _has_one_holdout(self) -> Self:
+        if len({level.holdout for level in self.levels}) > 1:
+            raise ValueError("all levels must have the same holdout period")
+        return self
+
+    @classmethod
+    def parse(cls, payload: object) -> "SurrogateBatch":
+        """Parse a job's argument.
+
+        Raises:
+            ValueError: It is no batch of this version.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(payload))
+        except ValidationError as error:
+            raise ValueError(_said(error)) from None
+
+    @property
+    def key(self) -> str:
+        """A text that identifies the curriculum and its candles."""
+        levels = [level.model_dump(mode="json") for level in self.levels]
+        return json.dumps(["surrogates", levels, self.seed, self.digests], sort_keys=True)
+
+    def request_digests(self) -> tuple[str, ...]:
+        """Per surrogate market, a digest of everything that its run depends on."""
+        context = blake2b(json.dumps([self.v, self.study, self.key]).encode(), digest_size=16)
+        return tuple(_digest_on(context.copy(), str(number)) for number in self.numbers)
+
+
+Batch = TrialBatch | SurrogateBatch
+BATCHES: Mapping[str, type[TrialBatch] | type[SurrogateBatch]] = {
+    each.function: each for each in (TrialBatch, SurrogateBatch)
+}
+"""The argument of a job by the function that it names."""
+
+
 class TrialResult(_Message):
-    """The result of one trial: an evaluation, or the reason why there is none."""
+    """The result of one trial or surrogate market: an evaluation, or the reason why there is none."""
 
     number: Number
     request_digest: Text
@@ -98,7 +169,7 @@ class TrialResult(_Message):
     """Unix time in seconds."""
     seconds: FiniteFloat
     evaluation: Annotated[str, Field(max_length=65_536)] | None = None
-    """`Evaluation.to_json`."""
+    """`Evaluation.to_json`; of a surrogate market a `NullRun`."""
     failure: Text | None = None
     """The exception of the strategy; another attempt would raise it again."""
 
@@ -122,11 +193,6 @@ class BatchResult(_Message):
         return cls.model_validate_json(payload if isinstance(payload, str | bytes) else json.dumps(payload))
 
 
-def level_key(batch: TrialBatch) -> str:
-    """A text that identifies everything that a level's preparation depends on."""
-    return json.dumps([batch.level.model_dump(mode="json"), batch.digests], sort_keys=True)
-
-
 def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
     """The digest of every dataset's train part, by `dataset window`.
 
@@ -137,18 +203,33 @@ def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
     return {f"{dataset.name} {window.name}": store.digest(dataset, window) for dataset, window in windows}
 
 
-def check_digests(level: Level, digests: Mapping[str, str], store: CandleStore[Arrays]) -> None:
-    """Compare the candles of a worker with those of the study.
+def curriculum_digests(levels: Sequence[Level], store: CandleStore[Arrays]) -> dict[str, str]:
+    """The digest of every dataset's whole window over all levels, by `dataset window`.
+
+    Raises:
+        DataError: Candles are missing.
+    """
+    windows = dict.fromkeys((dataset.source, dataset.window) for level in levels for dataset in level.datasets)
+    return {f"{dataset.name} {window.name}": store.digest(dataset, window) for dataset, window in windows}
+
+
+def check_digests(digests: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Compare the candles of a worker with those of the coordinator; `own` are the worker's digests.
 
     Raises:
         ForeignFile: A digest differs.
     """
-    for name, digest in level_digests(level, store).items():
+    for name, digest in own.items():
         if digests.get(name) != digest:
             raise ForeignFile(
                 f"{name}: this worker's candles differ from the coordinator's: expected {digests.get(name)}, "
                 f"was {digest}: fetch or copy the same data to every machine"
             )
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"not a batch of version {VERSION}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _digest_on(context: blake2b, request: str) -> str:

@@ -1,6 +1,7 @@
 """The queue of trials in Redis: connection, jobs, results and maintenance.
 
-A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries no job: the coordinator does.
+A job's id is `{study}-{first}-{last}-a{attempt}`, of trials or of surrogate markets. RQ retries no job: the coordinator
+does.
 """
 
 import json
@@ -27,7 +28,7 @@ from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_results import failure_fields
 from workers.queue.leases import take_expired
-from workers.queue.messages import FUNCTION, BatchResult, TrialBatch
+from workers.queue.messages import Batch, BatchResult
 
 SCHEMES = ("redis", "rediss", "unix")
 CONNECT_SECONDS = 5
@@ -147,11 +148,11 @@ def results_key(study: str) -> str:
     return f"tradeschool:results:{study}"
 
 
-def enqueue(queue: TrialQueue, job_id: str, batch: TrialBatch, timeout_seconds: int, signer: Signer) -> bool:
+def enqueue(queue: TrialQueue, job_id: str, batch: Batch, timeout_seconds: int, signer: Signer) -> bool:
     """Put a batch at the end of the queue; False if a job of that id exists."""
     job = queue.create_job(
-        FUNCTION,
-        args=[json.loads(signer.sign("batch", job_id, batch.model_dump_json()))],
+        batch.function,
+        args=[json.loads(signer.sign(batch.kind, job_id, batch.model_dump_json()))],
         job_id=job_id,
         timeout=timeout_seconds,
         result_ttl=KEEP_SECONDS,

@@ -245,7 +245,10 @@ async def _study(request: web.Request) -> str:
     attempt = request.match_info["attempt"]
     if not re.fullmatch(r"[1-9][0-9]{0,3}", attempt):
         raise web.HTTPNotFound(text="no such attempt")
-    return f"{await _run(request)}-L{_level(request)}-a{attempt}"
+    window = request.query.get("window")
+    if window is not None and not re.fullmatch(r"[1-9][0-9]?", window):
+        raise web.HTTPBadRequest(text="window: expected a whole number from 1 to 52")
+    return f"{await _run(request)}-L{_level(request)}-a{attempt}" + (f"-w{window}" if window else "")
 
 
 def _whole(text: str, name: str, *, most: int) -> int:

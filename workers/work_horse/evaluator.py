@@ -1,9 +1,10 @@
-"""Evaluates the trials of a job with this worker's candles and objective."""
+"""Evaluates the trials or surrogate markets of a job with this worker's candles and objective."""
 
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Generic
 
 from rq.timeouts import BaseTimeoutException
@@ -21,16 +22,23 @@ from workers.queue.job_names import about_study
 from workers.queue.messages import (
     MAX_REASON,
     Arrays,
+    Batch,
     BatchResult,
     CandleStore,
     Prepared,
+    SurrogateBatch,
     TrialBatch,
     TrialResult,
     check_digests,
-    level_key,
+    curriculum_digests,
+    level_digests,
 )
 
 log = logging.getLogger(__name__)
+
+
+RunSurrogate = Callable[[Sequence[Level], int, Callable[[Dataset, Window], Arrays], int], str]
+"""Function of a curriculum, its seed, its candles and the number of a surrogate market; returns a `NullRun` as JSON."""
 
 
 class Evaluator(Generic[Arrays, Prepared]):
@@ -47,21 +55,23 @@ class Evaluator(Generic[Arrays, Prepared]):
         strategies: AllowedStrategies | None = None,
         load: Callable[[str], object] = lambda name: None,
         store_of: Callable[[Level], CandleStore[Arrays]] | None = None,
+        run_surrogate: RunSurrogate[Arrays] | None = None,
     ) -> None:
         """`plan` asks a level's strategy what it needs; what it returns prepares candles and runs none of its code.
 
         `strategies` limits the strategies of batches; None: no limit. `load` imports one.
         `store_of` returns the store for a level, without the holdout period of its curriculum; None: `store`.
+        `run_surrogate` runs a curriculum in a surrogate market and returns its result as JSON; None: it is refused.
         """
         self.worker, self._strategies = worker, strategies
         self._share, self._load, self._store_of = share, load, store_of or (lambda level: store)
-        self._plan, self._evaluate = plan, evaluate
+        self._plan, self._evaluate, self._run_surrogate = plan, evaluate, run_surrogate
         self._planned: dict[str, Callable[[Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]]] = {}
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
     def plan(self, batch: TrialBatch) -> None:
         """Ask the strategy of the batch's level what it needs; `make_ready` then runs none of its code."""
-        key = level_key(batch)
+        key = batch.key
         if key not in self._planned:
             self._planned = {key: self._plan(batch.level)}
 
@@ -73,10 +83,10 @@ class Evaluator(Generic[Arrays, Prepared]):
         Raises:
             DataError: Candles are missing, or differ from the coordinator's.
         """
-        key = level_key(batch)
+        key = batch.key
         if key not in self._ready:
             store = self._store_of(batch.level)
-            check_digests(batch.level, batch.digests, store)
+            check_digests(batch.digests, level_digests(batch.level, store))
             self.plan(batch)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
@@ -104,7 +114,31 @@ class Evaluator(Generic[Arrays, Prepared]):
             DataError: Candles are missing, or differ.
         """
         self.require_strategy(level)
-        check_digests(level, digests, self._store_of(level))
+        check_digests(digests, level_digests(level, self._store_of(level)))
+
+    def check_batch(self, batch: Batch) -> None:
+        """Check the strategies and candles of a batch without importing or preparing anything.
+
+        Raises:
+            StrategyNotAllowed: The worker's settings do not name the strategy.
+            DataError: Candles are missing, or differ.
+        """
+        if isinstance(batch, TrialBatch):
+            self.check(batch.level, batch.digests)
+            return
+        self.require_code(batch)
+        check_digests(batch.digests, curriculum_digests(batch.levels, self._store_of(batch.levels[0])))
+
+    def require_code(self, batch: Batch) -> None:
+        """Check that this worker may import what a batch names; surrogate markets need the samplers, too.
+
+        Raises:
+            StrategyNotAllowed: Its settings do not name it.
+        """
+        for level in batch.levels:
+            self.require_strategy(level)
+            if self._strategies is not None and isinstance(batch, SurrogateBatch):
+                self._strategies.require_sampler(level)
 
     def load_strategy(self, level: Level) -> None:
         """Import a level's strategy and objectives.
@@ -118,7 +152,34 @@ class Evaluator(Generic[Arrays, Prepared]):
             if code.kind == "objective":
                 find_objective(code.name)
 
-    def evaluate(self, batch: TrialBatch, caught: type[BaseException] = Exception) -> BatchResult:
+    def evaluate(self, batch: Batch, caught: type[BaseException] = Exception) -> BatchResult:
+        """Evaluate a batch of trials or of surrogate markets; see `evaluate_trials` and `run_surrogates`."""
+        if isinstance(batch, SurrogateBatch):
+            return self.run_surrogates(batch, caught)
+        return self.evaluate_trials(batch, caught)
+
+    def run_surrogates(self, batch: SurrogateBatch, caught: type[BaseException] = Exception) -> BatchResult:
+        """Run the curriculum in every surrogate market of a batch; an exception fails its market.
+
+        Raises:
+            StrategyNotAllowed: The worker's settings do not name the strategy; nothing is imported.
+        """
+        self.require_code(batch)
+        run, store = self._run_surrogate, self._store_of(batch.levels[0])
+        if run is None:
+            return BatchResult(study=batch.study, worker=self.worker, refused="this worker runs no null tests")
+        try:
+            check_digests(batch.digests, curriculum_digests(batch.levels, store))
+        except DataError as error:
+            return BatchResult(study=batch.study, worker=self.worker, refused=_truncated(str(error)))
+        with about(**about_study(batch.study)):
+            trials = tuple(
+                self._result(number, digest, caught, partial(run, batch.levels, batch.seed, store.arrays, number))
+                for number, digest in zip(batch.numbers, batch.request_digests(), strict=True)
+            )
+        return BatchResult(study=batch.study, worker=self.worker, trials=trials)
+
+    def evaluate_trials(self, batch: TrialBatch, caught: type[BaseException] = Exception) -> BatchResult:
         """Evaluate every trial of a batch; a strategy's exception fails its trial, missing candles refuse the batch.
 
         `caught` are the exceptions that fail a trial; a work horse passes BaseException, which includes SystemExit.
@@ -146,10 +207,18 @@ class Evaluator(Generic[Arrays, Prepared]):
         parameters: Parameters,
         thresholds: Sequence[float | None],
     ) -> TrialResult:
+        def run() -> str:
+            return self._evaluate(level, prepared, dict(parameters), thresholds).to_json()
+
+        return self._result(number, request_digest, caught, run)
+
+    def _result(
+        self, number: int, request_digest: str, caught: type[BaseException], run: Callable[[], str]
+    ) -> TrialResult:
         started, clock = time.time(), time.monotonic()
         evaluation, failure = None, None
         try:
-            evaluation = self._evaluate(level, prepared, dict(parameters), thresholds).to_json()
+            evaluation = run()
         except (BaseTimeoutException, MemoryError):
             raise  # concerns the process, not the trial
         except caught as error:  # a strategy may raise anything
@@ -172,7 +241,18 @@ def evaluate_trials(batch: bytes, evaluator: Evaluator[Arrays, Prepared]) -> byt
     Raises:
         ValueError: It is no batch of this version.
     """
-    return evaluator.evaluate(TrialBatch.parse(json.loads(batch)), caught=BaseException).model_dump_json().encode()
+    parsed = TrialBatch.parse(json.loads(batch))
+    return evaluator.evaluate_trials(parsed, caught=BaseException).model_dump_json().encode()
+
+
+def run_surrogates(batch: bytes, evaluator: Evaluator[Arrays, Prepared]) -> bytes:
+    """The function of a job of the null test (`SURROGATE_FUNCTION`): takes a batch and returns its result, both JSON.
+
+    Raises:
+        ValueError: It is no batch of this version.
+    """
+    parsed = SurrogateBatch.parse(json.loads(batch))
+    return evaluator.run_surrogates(parsed, caught=BaseException).model_dump_json().encode()
 
 
 def _error_text(error: BaseException) -> str:

@@ -7,20 +7,21 @@ batch what was left behind.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
 from rq.timeouts import BaseTimeoutException
 
+from optimizer.level.spec import Level
 from tradeschool.errors import DataError, StrategyNotImported, TradeschoolError
 from tradeschool.plain_text import located_error, plain_error
-from workers.isolation.strategy_allowlist import runs_user_code, trial_code_label
-from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
+from workers.isolation.strategy_allowlist import trial_code, trial_code_label, user_code
+from workers.queue.messages import Arrays, Batch, Prepared, SurrogateBatch, TrialBatch
 from workers.queue.trial_queue import NOT_IMPORTED
 from workers.work_horse.child import PreparationStep, WorkHorseTask
-from workers.work_horse.evaluator import Evaluator, evaluate_trials
+from workers.work_horse.evaluator import Evaluator, evaluate_trials, run_surrogates
 from workers.work_horse.process import WorkHorse, WorkHorseResult
 
 NOTICE_SECONDS = 5
@@ -48,7 +49,7 @@ class WorkHorseSettings:
 
 
 class BatchNotStarted(Exception):
-    """The worker was told to end before the first trial of a batch started."""
+    """The worker was told to end before the first trial of a batch started, or in a batch that can begin again."""
 
 
 class WorkHorseManager(Generic[Arrays, Prepared]):
@@ -69,7 +70,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
 
     def evaluate(
         self,
-        batch: TrialBatch,
+        batch: Batch,
         timeout_seconds: int,
         *,
         is_first: bool,
@@ -80,7 +81,8 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
 
         Raises:
             DataError: Candles are missing, or differ from the coordinator's.
-            BatchNotStarted: The worker is told to end while a user's strategy is imported or prepared.
+            BatchNotStarted: The worker is told to end while a user's strategy is imported or prepared, or while a batch
+                runs that can begin again elsewhere.
         """
         work_horse = self._horse_for(batch, renew, is_fresh=not is_first)
         work_horse.send(batch.model_dump_json().encode(), timeout_seconds, len(batch.numbers))
@@ -89,10 +91,11 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
                 log.warning("hanging job killed", extra={"action": "job_killed", "worker": self._evaluator.worker})
                 result = work_horse.kill_late()
                 break
-            if work_horse.is_preparing and is_ending():
+            if (work_horse.is_preparing or batch.can_begin_again) and is_ending():
+                self.kill()
                 self.retire()
                 raise BatchNotStarted
-            self._notice_wait(work_horse, batch.level.strategy)
+            self._notice_wait(work_horse, batch.levels[0].strategy)
             work_horse.resume_if_stopped()
             renew()
         if leftovers := work_horse.leftovers() if not result.is_damaged else "":
@@ -120,46 +123,59 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
             limit = {"strategy": strategy, "limit_seconds": work_horse.limit_seconds}
             log.warning("waiting for a strategy's import or warm-up", extra={"action": "strategy_awaited", **limit})
 
-    def _horse_for(self, batch: TrialBatch, renew: Callable[[], None], *, is_fresh: bool) -> WorkHorse:
-        """The work horse of the batch's level."""
-        key, work_horse = level_key(batch), self._horse
+    def _horse_for(self, batch: Batch, renew: Callable[[], None], *, is_fresh: bool) -> WorkHorse:
+        """The work horse of the batch's level or curriculum."""
+        key, work_horse = batch.key, self._horse
         is_worn = work_horse is not None and work_horse.trials >= self._settings.trials_per_horse
         if work_horse is not None and key == self._key and not is_worn and not is_fresh:
             return work_horse
         self.retire()
-        task = self._untrusted_task(batch) if runs_user_code(batch.level) else self._trusted_task(batch, renew)
+        if user_code(batch.levels) if isinstance(batch, SurrogateBatch) else trial_code(batch.level):
+            task = self._untrusted_task(batch)
+        else:
+            task = self._trusted_task(batch, renew)
         self._horse, self._key = WorkHorse(task), key
         return self._horse
 
-    def _trusted_task(self, batch: TrialBatch, renew: Callable[[], None]) -> WorkHorseTask:
-        self._evaluator.make_ready(batch, renew)
-        return WorkHorseTask(evaluate=self._evaluate, close=self._close, memory_bytes=self._settings.memory_bytes)
-
-    def _untrusted_task(self, batch: TrialBatch) -> WorkHorseTask:
-        self._evaluator.check(batch.level, batch.digests)
-        failure, seconds = f"{NOT_IMPORTED}: {trial_code_label(batch.level).name}", self._settings.import_seconds
+    def _trusted_task(self, batch: Batch, renew: Callable[[], None]) -> WorkHorseTask:
+        if isinstance(batch, TrialBatch):
+            self._evaluator.make_ready(batch, renew)
+        else:
+            self._evaluator.check_batch(batch)
         return WorkHorseTask(
-            evaluate=self._evaluate,
+            evaluate=self._function(batch), close=self._close, memory_bytes=self._settings.memory_bytes
+        )
+
+    def _untrusted_task(self, batch: Batch) -> WorkHorseTask:
+        self._evaluator.check_batch(batch)
+        failure, seconds = f"{NOT_IMPORTED}: {_code_name(batch)}", self._settings.import_seconds
+        load = PreparationStep(run=self._load, failure=failure, describe=_import_reason, timeout_seconds=seconds)
+        prepare = (
+            PreparationStep(
+                run=self._plan, failure=f"{failure}: {WARM_UP}", describe=_warm_up_reason, timeout_seconds=seconds
+            ),
+            PreparationStep(run=self._make_ready, failure=f"{failure}: preparing its candles", is_trusted=True),
+        )
+        return WorkHorseTask(
+            evaluate=self._function(batch),
             close=self._close,
             memory_bytes=self._settings.memory_bytes,
-            steps=(
-                PreparationStep(run=self._load, failure=failure, describe=_import_reason, timeout_seconds=seconds),
-                PreparationStep(
-                    run=self._plan,
-                    failure=f"{failure}: {WARM_UP}",
-                    describe=_warm_up_reason,
-                    timeout_seconds=seconds,
-                ),
-                PreparationStep(run=self._make_ready, failure=f"{failure}: preparing its candles", is_trusted=True),
-            ),
+            steps=(load, *prepare) if isinstance(batch, TrialBatch) else (load,),
             is_untrusted=True,
         )
+
+    def _function(self, batch: Batch) -> Callable[[bytes], bytes]:
+        return self._evaluate if isinstance(batch, TrialBatch) else self._run_surrogates
+
+    def _run_surrogates(self, batch: bytes) -> bytes:
+        return run_surrogates(batch, self._evaluator)
 
     def _evaluate(self, batch: bytes) -> bytes:
         return evaluate_trials(batch, self._evaluator)
 
     def _load(self, batch: bytes) -> None:
-        self._evaluator.load_strategy(TrialBatch.parse(json.loads(batch)).level)
+        for level in _levels_of(json.loads(batch)):
+            self._evaluator.load_strategy(level)
 
     def _plan(self, batch: bytes) -> None:
         self._evaluator.plan(TrialBatch.parse(json.loads(batch)))
@@ -167,6 +183,20 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
     def _make_ready(self, batch: bytes) -> None:
         with suppress(DataError):  # `evaluate` reports it in the result
             self._evaluator.make_ready(TrialBatch.parse(json.loads(batch)), heartbeat=lambda: None)
+
+
+def _levels_of(payload: object) -> Sequence[Level]:
+    """The levels of a batch of either kind, one per strategy and objectives."""
+    is_trials = isinstance(payload, dict) and "level" in payload
+    batch: Batch = TrialBatch.parse(payload) if is_trials else SurrogateBatch.parse(payload)
+    return list({(level.strategy, level.objective): level for level in batch.levels}.values())
+
+
+def _code_name(batch: Batch) -> str:
+    """The users' objects of a batch, for messages."""
+    if isinstance(batch, TrialBatch):
+        return trial_code_label(batch.level).name
+    return ", ".join(code.name for code in user_code(batch.levels))
 
 
 def _import_reason(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from tradeschool.plain_text import plain, plain_error
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed
 from workers.queue.job_allowlist import JobRefused, TrialJob
-from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
+from workers.queue.messages import BATCHES, Arrays, Batch, BatchResult, Prepared
 from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager
@@ -52,10 +52,8 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             BatchNotStarted, StopRequested, RedisError: The job was not evaluated.
         """
         try:
-            batch = TrialBatch.parse(
-                self._signer.check("batch", job.id, job.payload(), now=time.time(), seconds=BATCH_SECONDS)
-            )
-            self._evaluator.require_strategy(batch.level)
+            batch = self._parsed(job)
+            self._evaluator.require_code(batch)
         except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._refusal_seconds)
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
@@ -73,7 +71,13 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             time.sleep(self._refusal_seconds)  # another worker may succeed
         return batch.study, outcome
 
-    def _refuse(self, batch: TrialBatch, error: DataError) -> WorkHorseResult:
+    def _parsed(self, job: TrialJob) -> Batch:
+        """The batch of a job, with a valid signature for its kind."""
+        payload = job.payload()
+        form = BATCHES[job.function]
+        return form.parse(self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS))
+
+    def _refuse(self, batch: Batch, error: DataError) -> WorkHorseResult:
         log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})
         time.sleep(self._refusal_seconds)
         refusal = BatchResult(study=batch.study, worker=self._worker, refused=plain(str(error))[:512])

@@ -6,7 +6,7 @@ from typing import Generic
 from tradeschool.errors import DataIncomplete
 from workers.queue.announcements import Announcement
 from workers.queue.dispatch import JobKey
-from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
+from workers.queue.messages import Arrays, Batch, BatchResult, Prepared
 from workers.queue.trial_queue import JobReport
 from workers.work_horse.evaluator import Evaluator
 
@@ -18,7 +18,7 @@ class InProcessDispatcher(Generic[Arrays, Prepared]):
         self._evaluator = evaluator
         self._results: list[BatchResult] = []
 
-    def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
+    def send(self, job_key: JobKey, batch: Batch) -> bool:
         """Evaluate the batch.
 
         Raises:
@@ -30,7 +30,7 @@ class InProcessDispatcher(Generic[Arrays, Prepared]):
         self._results.append(result)
         return True
 
-    def send_again(self, job_key: JobKey, batch: TrialBatch) -> None:
+    def send_again(self, job_key: JobKey, batch: Batch) -> None:
         """The same as `send`."""
         self.send(job_key, batch)
 

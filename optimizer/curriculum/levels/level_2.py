@@ -3,7 +3,8 @@
 from datetime import date
 
 from optimizer.level.constraints import Analysis
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset
+from optimizer.level.risk import Risk
+from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Scheme, Split
 
 BTC_BEAR_MARKET = (date(2022, 1, 1), date(2023, 1, 1))
 EUR_DECLINE = (date(2023, 7, 1), date(2023, 11, 1))
@@ -18,6 +19,8 @@ LEVEL = Level(
         for pair, (start, end) in (("coinbase/BTC-USD", BTC_BEAR_MARKET), ("oanda/EUR-USD", EUR_DECLINE))
         for timeframe in ("M5", "M15", "H1")
     ),
+    split=Split(scheme=Scheme.WALK_FORWARD),
+    risk=Risk(),
     min_density=0.95,
     gate=Gate(win_rate=0.50, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={

@@ -3,7 +3,8 @@
 from datetime import date
 
 from optimizer.level.constraints import Analysis
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset
+from optimizer.level.risk import Risk
+from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Scheme, Split
 
 CYCLES = (date(2020, 1, 1), date(2024, 1, 1))
 
@@ -17,6 +18,8 @@ LEVEL = Level(
         for pair in ("coinbase/BTC-USD", "coinbase/ETH-USD", "oanda/EUR-USD", "oanda/GBP-USD")
         for timeframe in ("M5", "M15", "H1")
     ),
+    split=Split(scheme=Scheme.WALK_FORWARD),
+    risk=Risk(),
     min_density=0.95,
     gate=Gate(win_rate=0.52, sharpe=1.0, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={

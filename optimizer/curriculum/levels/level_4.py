@@ -2,7 +2,8 @@
 
 from optimizer.curriculum.levels.level_3 import LEVEL as LEVEL_3
 from optimizer.level.constraints import Analysis, StressLimits
-from optimizer.level.spec import Bounds, Direction, Gate, Level
+from optimizer.level.risk import Risk
+from optimizer.level.spec import Bounds, Direction, Gate, Level, Scheme, Split
 
 FILTERS: dict[str, Bounds] = {
     "vol_low": (0.0, 0.5),
@@ -21,6 +22,8 @@ LEVEL = Level(
     direction=Direction.BOTH,
     trials=200,
     datasets=LEVEL_3.datasets,
+    split=Split(scheme=Scheme.WALK_FORWARD),
+    risk=Risk(),
     min_density=0.95,
     gate=Gate(win_rate=0.53, sharpe=1.2, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={**LEVEL_3.ranges, **FILTERS},

@@ -1,4 +1,4 @@
-"""Analyses of a winner: stress, robustness, sensitivity, regimes, similarity and the null test.
+"""Analyses of a winner: skill, stress, robustness, sensitivity, regimes, similarity and the null test.
 
-An analysis never reads the holdout period and never decides.
+An analysis never decides, and reads no candles of the holdout period.
 """

@@ -1,120 +1,38 @@
-"""Null test: repeats a level's search, gate and retries on surrogate markets without skill.
+"""Null test: summary of the whole curriculum in surrogate markets without skill.
 
-The share of surrogates that pass is the false-positive rate of the gate.
+`optimizer.validation.curriculum_in_process` runs the curriculum in one of them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from optuna.trial import FrozenTrial
 
-from optimizer.bars.preparation import Prepared
-from optimizer.curriculum.attempts import at_attempt
-from optimizer.curriculum.inheritance import starting_points
-from optimizer.curriculum.warm_start import copied_trial
-from optimizer.level.spec import Level, Part
+from optimizer.level.spec import Level
 from optimizer.objective.metrics import wilson_interval
-from optimizer.objective.objective import Read, backtest, prepare_level
-from optimizer.objective.trial_result import finite_or_none
-from optimizer.search.in_process import search_in_process
-from optimizer.search.methods.optuna_setup import trial_seed
-from optimizer.search.space import search_space
-from optimizer.validation.analyses.stress import StressCase, stress_readings
-from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate
+from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS
 from optimizer.validation.evidence import NullRun, NullTest
-from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import choose
 
 QUANTILES = (0.05, 0.5, 0.95)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NullTestSpec:
-    """Inputs of a null test: the level and the conditions of its real search."""
-
-    level: Level
-    """The level as written."""
-    attempts: int
-    """Number of attempts of the real search, and the maximum per surrogate."""
-    inherited: Mapping[str, float] | None
-    seed: int
-
-
-def null_test_of(spec: NullTestSpec, null_runs: Sequence[NullRun]) -> NullTest:
-    """Aggregate at least one draw."""
-    passed = sum(null_run.passed for null_run in null_runs)
-    low, high = wilson_interval(passed, len(null_runs))
-    names = list(dict.fromkeys(name for null_run in null_runs for name in null_run.values))
+def null_test_of(levels: Sequence[Level], null_runs: Sequence[NullRun]) -> NullTest | None:
+    """Summarise the runs in order of their markets; None without any."""
+    if not null_runs:
+        return None
+    ordered, count = sorted(null_runs, key=lambda each: each.surrogate), len(null_runs)
+    mandates = sum(each.mandate for each in ordered)
+    low, high = wilson_interval(mandates, count)
     return NullTest(
-        surrogates=len(null_runs),
-        passed=passed,
-        pass_rate=passed / len(null_runs),
+        surrogates=count,
+        t=tuple(each.t for each in ordered),
+        sharpe=_quantiles([each.sharpe for each in ordered]),
+        mandates=mandates,
+        pass_rate=mandates / count,
         low=low,
         high=high,
-        attempts=spec.attempts,
+        passed={level.name: sum(level.name in each.passed for each in ordered) / count for level in levels},
         block_days=BLOCK_DAYS,
-        met={name: sum(name in null_run.met for null_run in null_runs) / len(null_runs) for name in names},
-        quantiles={name: _quantiles([null_run.values.get(name) for null_run in null_runs]) for name in names},
     )
-
-
-def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
-    """Run the search in surrogate market `number`; reproducible by seed.
-
-    Raises:
-        DataError: candles are missing or invalid.
-    """
-    market = surrogate(spec.level, read, [spec.seed, number])
-    prepared = {part: prepare_level(spec.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
-    trials: list[FrozenTrial] = []
-    for attempt in range(1, spec.attempts + 1):
-        level = at_attempt(spec.level, attempt, spec.inherited)
-        trials = _search(spec, level, attempt, number, prepared[Part.TRAIN], trials)
-        readings = _gate(level, trials, prepared, market, spec.seed)
-        passed = bool(readings) and is_passed(readings)  # empty without a winner
-        if passed:
-            break
-    return NullRun(
-        surrogate=number,
-        attempts_allowed=spec.attempts,
-        attempts=attempt,
-        passed=passed,
-        values={reading.name: finite_or_none(reading.value) for reading in readings},
-        met=tuple(reading.name for reading in readings if reading.met),
-    )
-
-
-def _search(
-    spec: NullTestSpec,
-    level: Level,
-    attempt: int,
-    number: int,
-    train: Sequence[Prepared],
-    earlier: Sequence[FrozenTrial],
-) -> list[FrozenTrial]:
-    seed = trial_seed(spec.seed, number)
-    space = search_space(level, seed, starting_points(level, attempt, spec.inherited, seed))
-    was = at_attempt(spec.level, attempt - 1, spec.inherited).gate
-    reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in earlier]
-    return search_in_process(level, space, train, reused)
-
-
-def _gate(
-    level: Level, trials: Sequence[FrozenTrial], prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
-) -> list[Criterion]:
-    """Return the gate of the search's winner; empty without a winner."""
-    winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
-    if winner is None:
-        return []
-    readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)
-    if level.stress is None or not is_passed(readings):  # a failed gate needs no stress tests
-        return readings
-    runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
-    stress_case = StressCase(
-        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed
-    )
-    return [*readings, *stress_readings(stress_case, level.stress)]
 
 
 def _quantiles(values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -6,6 +6,7 @@ The results are reported and decide nothing.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from optimizer.backtest.result import BacktestRun
 from optimizer.level.spec import Part
 from optimizer.objective import metrics
 from optimizer.objective.metrics import profit_factor
-from optimizer.objective.objective import backtest, prepare_level
+from optimizer.objective.objective import prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.validation.analyses.stress import StressCase, delayed_by_one_bar, missing_bars, with_costs
 from optimizer.validation.analyses.surrogate_markets import whole_ticks
@@ -85,17 +86,16 @@ def _robustness_case(name: str, figures: dict[str, float], base: float) -> Robus
 def _with_slippage(stress_case: StressCase, bps: float) -> list[BacktestRun]:
     costs = stress_case.level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
     level = stress_case.level.model_copy(update={"costs": costs})
-    return [backtest(level, each, stress_case.parameters) for each in stress_case.prepared[Part.VALIDATION]]
+    return stress_case.trade(stress_case.prepared[Part.VALIDATION], level)
 
 
 def _with_wider_spread(stress_case: StressCase) -> list[BacktestRun]:
-    places = iter(range(len(stress_case.level.datasets)))
+    places = count()
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
         return _with_noise(stress_case.read(dataset, window), [stress_case.seed, next(places)])
 
-    prepared = prepare_level(stress_case.level, Part.VALIDATION, read)
-    return [backtest(stress_case.level, each, stress_case.parameters) for each in prepared]
+    return stress_case.trade(prepare_level(stress_case.level, Part.VALIDATION, read))
 
 
 def _with_noise(candles: CandleArrays, seed: Sequence[int]) -> CandleArrays:

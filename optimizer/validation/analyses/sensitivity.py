@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import evaluate_part, repair
+from optimizer.objective.choices import Choice, evaluate_choices
+from optimizer.objective.objective import repair
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, load
 
@@ -19,11 +21,16 @@ STABLE = 0.7
 """Minimum share of the winner's Sharpe ratio that the median neighbour retains to count as stable."""
 
 
-def stability(level: Level, prepared: Sequence[Prepared], winner: Mapping[str, float]) -> dict[str, object]:
-    """Return the Sharpe ratios of the winner and its neighbours on validation, and the parameters at the edge."""
-    centre = _sharpe(level, prepared, winner)
+def stability(
+    level: Level, prepared: Sequence[Prepared], winner: Mapping[str, float], choices: Sequence[Choice]
+) -> dict[str, object]:
+    """Return the Sharpe ratios of the winner and its neighbours on validation, and the parameters at the edge.
+
+    `choices`: what trades validation. A neighbour changes the parameter in the choice of every window; the size stays.
+    """
+    centre = _sharpe(level, prepared, choices)
     moves = _neighbours(level, winner)
-    found = [_sharpe(level, prepared, moved) for _, _, moved in moves]
+    found = [_sharpe(level, prepared, _all_moved(level, choices, name, step)) for name, step, _ in moves]
     rows = [
         {"parameter": name, "step": step, "parameters": moved, "sharpe": finite_or_none(sharpe)}
         for (name, step, moved), sharpe in zip(moves, found, strict=True)
@@ -58,12 +65,20 @@ def _neighbours(level: Level, winner: Mapping[str, float]) -> list[tuple[str, fl
         for name, (low, high) in level.ranges.items()
         if high > low and not isinstance(kinds[name], CategoricalParameter)
     ]
-    moved = [
-        (name, step, repair(level, {**winner, name: _moved(kinds[name], winner[name], step)}))
-        for name in searched
-        for step in STEPS
-    ]
+    moved = [(name, step, _with_moved(level, winner, name, step)) for name in searched for step in STEPS]
     return [(name, step, each) for name, step, each in moved if each != dict(winner)]
+
+
+def _all_moved(level: Level, choices: Sequence[Choice], name: str, step: float) -> list[Choice]:
+    return [
+        each if each.parameters is None else replace(each, parameters=_with_moved(level, each.parameters, name, step))
+        for each in choices
+    ]
+
+
+def _with_moved(level: Level, parameters: Mapping[str, float], name: str, step: float) -> dict[str, float]:
+    (kind,) = (each for each in load(level.strategy).parameters if each.name == name)
+    return repair(level, {**parameters, name: _moved(kind, parameters[name], step)})
 
 
 def _moved(parameter: Parameter, value: float, step: float) -> float:
@@ -73,5 +88,5 @@ def _moved(parameter: Parameter, value: float, step: float) -> float:
     return min(max(moved, parameter.low), parameter.high)
 
 
-def _sharpe(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> float:
-    return evaluate_part(level, prepared, parameters, Part.VALIDATION).metrics["sharpe"]
+def _sharpe(level: Level, prepared: Sequence[Prepared], choices: Sequence[Choice]) -> float:
+    return evaluate_choices(level, prepared, choices, Part.VALIDATION).metrics["sharpe"]

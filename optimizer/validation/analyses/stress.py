@@ -6,6 +6,7 @@ All are computed on validation, drawdowns inside named windows also on train; te
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.constraints import StressLimits, StressWindow
 from optimizer.level.spec import Costs, Direction, Level, Part
 from optimizer.objective import metrics
-from optimizer.objective.objective import Read, backtest, prepare_level
+from optimizer.objective.choices import Choice, cash, trade_choices, traded_bars
+from optimizer.objective.objective import Read, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import sized
 from optimizer.strategies.protocol import (
     Bar,
     BarStrategy,
@@ -49,13 +52,18 @@ class StressCase:
     """A winner and the bars on which it is stressed."""
 
     level: Level
-    parameters: Mapping[str, float]
+    choices: Sequence[Choice]
+    """What trades validation: the winner, or the choice of each window."""
     read: Read
     """Reads candles of train and validation."""
     prepared: Mapping[Part, Sequence[Prepared]]
     runs: Mapping[Part, Runs]
-    """The winner's runs without stress."""
+    """The winner's runs without stress, at its size."""
     seed: int
+
+    def trade(self, prepared: Sequence[Prepared], level: Level | None = None) -> list[BacktestRun]:
+        """Backtest the choices on these bars of validation at their sizes; `level`: one with other costs."""
+        return trade_choices(level or self.level, prepared, self.choices)
 
 
 def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Criterion]:
@@ -110,34 +118,29 @@ def with_costs(stress_case: StressCase, factor: float) -> Runs:
     dearer = [
         replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]
     ]
-    return [backtest(level, prepared, stress_case.parameters) for prepared in dearer]
+    return stress_case.trade(dearer, level)
 
 
 def delayed_by_one_bar(stress_case: StressCase) -> Runs:
     """Backtest validation with every signal delayed by one bar."""
-    level, strategy = stress_case.level, load(stress_case.level.strategy)
-    whole = repaired(strategy, stress_case.parameters)
+    bars = stress_case.prepared[Part.VALIDATION]
+    return [_delayed(stress_case.level, *each) for each in traded_bars(stress_case.level, bars, stress_case.choices)]
+
+
+def _delayed(level: Level, prepared: Prepared, choice: Choice) -> BacktestRun:
+    if choice.parameters is None:
+        return cash(prepared)
+    strategy = load(level.strategy)
+    whole = repaired(strategy, choice.parameters)
     late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
-    managed, trade = TradeManagement.of(whole), engine_of(late)
-    return [
-        trade(
-            prepared,
-            whole,
-            TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
-        )
-        for prepared in stress_case.prepared[Part.VALIDATION]
-    ]
+    managed = TradeManagement.of(whole)
+    rules = TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
+    return sized([engine_of(late)(prepared, whole, rules)], choice.size)[0]
 
 
 def missing_bars(stress_case: StressCase, fraction: float) -> list[Runs]:
     """Backtest validation without a random share of its bars, several times."""
-    return [
-        [
-            backtest(stress_case.level, prepared, stress_case.parameters)
-            for prepared in _without_bars(stress_case, fraction, draw)
-        ]
-        for draw in range(MISSING_DRAWS)
-    ]
+    return [stress_case.trade(_without_bars(stress_case, fraction, draw)) for draw in range(MISSING_DRAWS)]
 
 
 def window_drawdowns(stress_case: StressCase, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
@@ -157,7 +160,8 @@ def shuffled_drawdown(runs: Runs, seed: int) -> float:
 
     NaN without trades.
     """
-    gains = np.concatenate([_gains(run) for run in runs]) / len(runs)
+    datasets = len({run.dataset.name for run in runs})
+    gains = np.concatenate([_gains(run) for run in runs]) / datasets
     if not len(gains):
         return math.nan
     random = np.random.default_rng(seed)
@@ -217,7 +221,7 @@ class _LateDecider:
 
 
 def _without_bars(stress_case: StressCase, fraction: float, draw: int) -> Sequence[Prepared]:
-    places = iter(range(len(stress_case.level.datasets)))
+    places = count()
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
         return _without(stress_case.read(dataset, window), fraction, [stress_case.seed, draw, next(places)])
@@ -247,8 +251,8 @@ def _inside(account: Portfolio, window: Window) -> Portfolio | None:
 
 
 def _gains(run: BacktestRun) -> NDArray[np.float64]:
-    """Return each trade's gain as a fraction of the equity before it; zero after a total loss."""
+    """Return each trade's gain as a fraction of the account's equity before it; zero after a total loss."""
     net = run.trades["net"]
     before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]
     gains: NDArray[np.float64] = np.divide(net, before, out=np.zeros(len(net)), where=before > 0)
-    return gains
+    return gains * run.size

@@ -5,82 +5,155 @@ Days are drawn in blocks of random length, as in the stationary bootstrap (Polit
 weekends and intraday patterns. Blocks alone would keep trends of hours, so each bar is also inverted at random. No bar
 then predicts the direction of the next one, while the size of moves is unchanged.
 
-All markets of a window share one order and the same signs, and every timeframe of a market is built from its finest
-one, so correlations between markets and timeframes remain.
+One surrogate market serves a whole curriculum: all levels, markets and timeframes share one order of days and one set
+of signs, so a day that several levels read is the same day for each, and correlations between markets and timeframes
+remain. A day is replaced by one on which the curriculum reads the same markets, so no candle is missing. Every
+timeframe of a market is built from the finest one that any level reads on that day.
 
 Source of the random signs: R. Y. Liu, Bootstrap Procedures under some Non-I.I.D. Models (1988), Annals of Statistics
 16:1696-1708.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.bars.preparation import DAY_SECONDS, largest_ticks
-from optimizer.level.spec import Level
+from optimizer.level.spec import Level, LevelDataset
 from optimizer.objective.objective import Read
 from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
-from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.arrays import CandleArrays, joined
 
 BLOCK_DAYS = 10.0
 """Mean block length in days."""
 WEEK = 7
 
 Floats = NDArray[np.float64]
+Days = NDArray[np.int64]
 
 
-def surrogate(level: Level, read: Read, seed: Sequence[int]) -> Read:
-    """Return a function that reads surrogate candles of the level's markets, reproducible by seed.
+def surrogate(levels: Sequence[Level], read: Read, seed: Sequence[int]) -> Read:
+    """Return a function that reads surrogate candles of the levels' markets, reproducible by seed.
 
     The returned function raises the same errors as `read`.
     """
+    market = SurrogateMarket(levels, read, seed)
 
     @cache
-    def market(instrument: Instrument, whole: Window) -> CandleArrays:
-        finest = min(
-            (each.source for each in level.datasets if (each.source.instrument, each.window) == (instrument, whole)),
-            key=lambda dataset: dataset.timeframe.seconds,
-        )
-        drawn = [*seed, whole.start_seconds, whole.end_seconds]
-        ordered = reordered(read(finest, whole), whole, day_order((whole.end - whole.start).days, drawn))
-        return sign_flipped(ordered, draw_signs(ordered, whole, drawn))
-
-    @cache
-    def candles(dataset: Dataset, whole: Window) -> CandleArrays:
-        made = market(dataset.instrument, whole)
-        return made if made.dataset == dataset else joined_to(dataset, made)
+    def candles(dataset: Dataset) -> CandleArrays:
+        return market.candles(dataset)
 
     def one(dataset: Dataset, window: Window) -> CandleArrays:
-        holders = (each.window for each in level.datasets if each.source == dataset)
-        made = candles(dataset, next(whole for whole in holders if whole.contains(window)))
+        made = candles(dataset)
         return made[(made.time >= window.start_seconds) & (made.time < window.end_seconds)]
 
     return one
 
 
-def day_order(days: int, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Return the source day for each day of a window, shape (n_days,); both have the same weekday."""
-    random = np.random.default_rng(list(seed))
+class SurrogateMarket:
+    """All markets of a curriculum over the days from its first to its last."""
+
+    def __init__(self, levels: Sequence[Level], read: Read, seed: Sequence[int]) -> None:
+        self._read, self._seed = read, [*seed]
+        self._datasets = list(dict.fromkeys(each for level in levels for each in level.datasets))
+        starts, ends = zip(*((each.window.start, each.window.end) for each in self._datasets), strict=True)
+        self._span = Window(min(starts), max(ends))
+        self._finest = {
+            instrument: self._finest_by_day(instrument)
+            for instrument in dict.fromkeys(each.source.instrument for each in self._datasets)
+        }
+        self._order = day_order(alike_days(list(self._finest.values())), self._seed)
+        self._made: dict[Instrument, list[CandleArrays]] = {}
+
+    def candles(self, dataset: Dataset) -> CandleArrays:
+        """Return all surrogate candles of a dataset, on the days on which a level reads it."""
+        days = np.zeros(len(self._order), dtype=bool)
+        for each in self._datasets:
+            if each.source == dataset:
+                days[self._days_of(each.window)] = True
+        return joined(dataset, [self._on_days(dataset, run, days) for run in self._runs(dataset.instrument)])
+
+    def _on_days(self, dataset: Dataset, run: CandleArrays, days: NDArray[np.bool_]) -> CandleArrays:
+        number = np.clip((run.time - self._span.start_seconds) // DAY_SECONDS, 0, len(days) - 1)
+        kept = run[days[number]]
+        return kept if kept.dataset == dataset or not len(kept) else joined_to(dataset, kept)
+
+    def _runs(self, instrument: Instrument) -> list[CandleArrays]:
+        """Return the candles of a market, one part for each run of days with the same finest timeframe.
+
+        Prices continue from run to run, unless days without candles lie between them.
+        """
+        if instrument in self._made:
+            return self._made[instrument]
+        finest, last, runs = self._finest[instrument], None, []
+        for start, end in _runs_of(finest):
+            if not finest[start]:
+                last = None
+                continue
+            source = self._source(instrument, int(finest[start]))
+            moves = reordered(source, self._span, self._order[start:end], first=start)
+            if last is not None:
+                moves = replace(moves, start=last)
+            runs.append(sign_flipped(moves, draw_signs(moves, self._span, self._seed)))
+            last = float(runs[-1].close[-1]) if len(runs[-1]) else last
+        self._made[instrument] = runs
+        return runs
+
+    def _source(self, instrument: Instrument, seconds: int) -> CandleArrays:
+        """Return the real candles of a market in one timeframe, on all days on which a level reads them."""
+        held = [each for each in self._datasets if _is_of(each, instrument, seconds)]
+        found = [self._read(each.source, each.window) for each in held]
+        return joined(held[0].source, found)
+
+    def _finest_by_day(self, instrument: Instrument) -> Days:
+        """Return the seconds of the finest timeframe of a market on each day; 0 on a day that no level reads."""
+        finest = np.zeros((self._span.end - self._span.start).days, dtype=np.int64)
+        for each in self._datasets:
+            if each.source.instrument == instrument:
+                days, seconds = self._days_of(each.window), each.source.timeframe.seconds
+                finest[days] = np.where(finest[days] == 0, seconds, np.minimum(finest[days], seconds))
+        return finest
+
+    def _days_of(self, window: Window) -> slice:
+        first = (window.start - self._span.start) // timedelta(days=1)
+        return slice(first, first + (window.end - window.start).days)
+
+
+def alike_days(columns: Sequence[Days]) -> Days:
+    """Return the class of each day, shape (n_days,): days of one class have equal values in every column."""
+    _, classes = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    return np.asarray(classes, dtype=np.int64).reshape(-1)
+
+
+def day_order(classes: Days, seed: Sequence[int]) -> Days:
+    """Return the source day for each day, shape (n_days,); both have the same weekday and the same class."""
+    random, days = np.random.default_rng(list(seed)), len(classes)
     jumps = random.random(days) < 1.0 / BLOCK_DAYS
     anywhere = random.random(days)
+    alike: dict[tuple[int, int], list[int]] = {}
+    for day, kind in enumerate(classes.tolist()):
+        alike.setdefault((kind, day % WEEK), []).append(day)
     order = np.empty(days, dtype=np.int64)
-    for place in range(days):
-        follows = place > 0 and not jumps[place] and order[place - 1] + 1 < days
-        weeks = (days - 1 - place % WEEK) // WEEK + 1
-        order[place] = order[place - 1] + 1 if follows else place % WEEK + WEEK * int(anywhere[place] * weeks)
+    for place, kind in enumerate(classes.tolist()):
+        following = int(order[place - 1]) + 1 if place else days
+        follows = not jumps[place] and following < days and classes[following] == kind
+        choices = alike[kind, place % WEEK]
+        order[place] = following if follows else choices[int(anywhere[place] * len(choices))]
     return order
 
 
 def draw_signs(moves: "RelativePrices", window: Window, seed: Sequence[int]) -> NDArray[np.bool_]:
     """Return which bars keep their sign, shape (n_bars,); equal for all markets of a window and timeframe."""
     seconds = moves.dataset.timeframe.seconds
-    slots = (window.end_seconds - window.start_seconds) // seconds
+    slots = -(-(window.end_seconds - window.start_seconds) // seconds)
     kept = np.random.default_rng([*seed, seconds]).random(slots) < 0.5
     return kept[(moves.time - window.start_seconds) // seconds]
 
@@ -101,14 +174,14 @@ class RelativePrices:
     half_spread: Floats | None
 
 
-def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) -> RelativePrices:
-    """Return the bars of a history whose day n is day `days[n]` of the given candles."""
-    midnights = window.start_seconds + DAY_SECONDS * np.arange(len(days) + 1)
-    starts = np.searchsorted(candles.time, midnights)
-    counts = np.diff(starts)[days]
-    places = np.repeat(starts[days] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-    later = np.repeat(DAY_SECONDS * (np.arange(len(days)) - days), counts)
-    before = np.concatenate((candles.open[:1], candles.close[:-1]))
+def reordered(candles: CandleArrays, window: Window, days: Days, first: int = 0) -> RelativePrices:
+    """Return the bars of a history whose day `first` + n is day `days[n]` of the candles, counted in the window."""
+    midnights = window.start_seconds + DAY_SECONDS * days
+    starts, ends = (np.searchsorted(candles.time, times) for times in (midnights, midnights + DAY_SECONDS))
+    counts = ends - starts
+    places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    later = np.repeat(DAY_SECONDS * (first + np.arange(len(days)) - days), counts)
+    before = _previous_closes(candles)
     return RelativePrices(
         dataset=candles.dataset,
         start=float(candles.open[0]) if len(candles) else 1.0,
@@ -120,6 +193,13 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
         volume=candles.volume[places],
         half_spread=None if candles.half_spread is None else candles.half_spread[places],
     )
+
+
+def _previous_closes(candles: CandleArrays) -> Floats:
+    """Return the close before each bar; its own open after a gap of more than a week, which no block spans."""
+    before = np.concatenate((candles.open[:1], candles.close[:-1]))
+    is_first = np.diff(candles.time, prepend=candles.time[:1]) > WEEK * DAY_SECONDS
+    return np.where(is_first, candles.open, before)
 
 
 def _nearest_opens(dataset: Dataset, times: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -169,6 +249,16 @@ def joined_to(dataset: Dataset, candles: CandleArrays) -> CandleArrays:
         close=candles.close[ends],
         volume=np.add.reduceat(candles.volume, starts),
     )
+
+
+def _is_of(dataset: LevelDataset, instrument: Instrument, seconds: int) -> bool:
+    return dataset.source.instrument == instrument and dataset.source.timeframe.seconds == seconds
+
+
+def _runs_of(values: Days) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each run of equal values."""
+    borders = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    yield from pairwise(borders)
 
 
 def whole_ticks(prices: Floats, instrument: Instrument) -> Floats:

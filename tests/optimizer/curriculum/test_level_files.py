@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.curriculum.level_files import find_level, load_levels
+from optimizer.curriculum.level_files import find_level, load_levels, sets_holdout
+from optimizer.level.risk import Risk
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW
@@ -31,6 +32,7 @@ narrow = false
 early_stop = 40
 constraints = ["calmar >= 1", { metric = "exposure", at_most = 0.9 }]
 analyses = ["similarity", "regimes", "stability"]
+risk = { max_drawdown = 0.12, max_leverage = 2 }
 
 [level.stress]
 window_drawdown = 0.25
@@ -65,6 +67,7 @@ def test_every_level_field_can_be_set_in_a_file(write) -> None:
     assert first.stress.windows[0].pairs == ("BTC/USD",)
     assert (first.relax, first.early_stop, first.narrow) == (0.05, 40, False)
     assert second.lag == 8
+    assert (first.risk, second.risk) == (Risk(max_drawdown=0.12, max_leverage=2.0), None)
     left = {name for name in Level.model_fields if f"\n{name} =" not in WHOLE and f"[level.{name}]" not in WHOLE}
     assert left == {
         *("costs", "position_fraction", "drawdown_limit", "min_density", "mode"),
@@ -83,11 +86,11 @@ WRONG = {
     "reversed range": ("fast = [5, 50], slow", "fast = [50, 5], slow", 13, "level.0.ranges", "low <= high"),
     "unknown metric": ("calmar >= 1", "karma >= 1", 18, "level.0.constraints.0", "unknown metric 'karma'"),
     "constraint of another form": ("calmar >= 1", "calmar > 1", 18, "level.0.constraints.0", "METRIC <= NUMBER"),
-    "stress limit": ("window_drawdown = 0.25", "window_drawdown = 25", 22, "level.0.stress", "less than or equal to 1"),
-    "stress pair": ('["BTC/USD"]', '["BTC/EUR"]', 23, "level.0.stress.windows.0", "unknown pair 'BTC/EUR'"),
-    "second level": ("trials = 10\ndat", "trials = 0\ndat", 29, "level.1.trials", "greater than or equal to 1"),
+    "stress limit": ("window_drawdown = 0.25", "window_drawdown = 25", 23, "level.0.stress", "less than or equal to 1"),
+    "stress pair": ('["BTC/USD"]', '["BTC/EUR"]', 24, "level.0.stress.windows.0", "unknown pair 'BTC/EUR'"),
+    "second level": ("trials = 10\ndat", "trials = 0\ndat", 30, "level.1.trials", "greater than or equal to 1"),
     "same name twice": ('name = "2"', 'name = "1"', 2, "level", "level names must be unique"),
-    "name that is no file name": ('name = "2"', 'name = "../2"', 26, "level.1.name", "match pattern"),
+    "name that is no file name": ('name = "2"', 'name = "../2"', 27, "level.1.name", "match pattern"),
 }
 
 
@@ -127,11 +130,20 @@ def test_a_file_sets_the_holdout_period_of_its_levels(write) -> None:
     assert "holdout" in levels[0].model_dump(mode="json")
 
 
-def test_a_file_without_a_holdout_period_has_the_default_one(write) -> None:
-    levels = load_levels(write(WHOLE))
+def test_without_a_holdout_period_it_lasts_to_the_last_settled_day(write) -> None:
+    for file in (write(WHOLE), None):
+        levels = load_levels(file)
 
-    assert {level.holdout.window for level in levels} == {HOLDOUT_WINDOW}
-    assert "holdout" not in levels[0].model_dump(mode="json"), "records of default levels keep their bytes"
+        assert {level.holdout.window.start for level in levels} == {HOLDOUT_WINDOW.start}
+        assert levels[0].holdout.end in {settled_day(), settled_day() - timedelta(days=1)}
+        assert {level.holdout for level in levels} == {levels[0].holdout}
+        recorded = type(levels[0]).model_validate(levels[0].model_dump(mode="json"))
+        assert recorded.holdout == levels[0].holdout, "a run keeps the days that it began with"
+
+
+def test_a_file_may_leave_the_holdout_period_out(write) -> None:
+    assert not sets_holdout(write(WHOLE))
+    assert sets_holdout(write("holdout = { start = 2023-11-01, end = 2024-02-01 }\n" + WHOLE))
 
 
 def test_a_holdout_period_may_last_to_the_last_settled_day(write) -> None:

@@ -41,8 +41,35 @@ def test_bars_are_counted_by_the_calendar_until_stored(level, store: FrameStore,
     assert (stored.expected, stored.stored, stored.evaluated) == (1057, 1057, 997)
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_every_bar_of_validation_and_test_is_judged(level, store: FrameStore, window, is_stored: bool) -> None:
+    if is_stored:
+        seal_made(store, find_dataset(EUR), window("2021-03-01", "2021-06-09"))
+    train, *later = plan_level(level, store)
+
+    assert (train.lead_in, train.evaluated) == (0, train.expected - 60)
+    for part in later:
+        assert (part.warm_up, part.lead_in) == (60, 60)
+        assert part.evaluated == part.expected > 300
+
+
 def test_a_part_without_a_day_is_refused(level, store: FrameStore) -> None:
     short = level.model_copy(update={"split": Split(train=0.98, validation=0.01, test=0.01, embargo_days=3)})
 
     with pytest.raises(SettingsError):
         plan_level(short, store)
+
+
+def test_a_walk_forward_has_a_row_for_each_window_and_its_search(level, store: FrameStore, window) -> None:
+    walked = level.model_copy(update={"split": Split(scheme="walk_forward", windows=3)})
+    seal_made(store, find_dataset(EUR), window("2021-03-01", "2021-06-09"))
+
+    train, *windows = plan_level(walked, store)
+
+    assert (train.part, train.number, train.window) == (Part.TRAIN, None, level.datasets[0].window)
+    assert [(each.part, each.number) for each in windows] == [(Part.VALIDATION, number) for number in (1, 2, 3)]
+    assert [each.searched.end.date() for each in windows] == [date(2021, 4, 9), date(2021, 4, 29), date(2021, 5, 19)]
+    assert all(each.evaluated == each.stored for each in windows), "every bar of a window is judged"
+    assert [each.searched_bars for each in windows] == [
+        len(store.arrays(find_dataset(EUR), each.searched)) - each.warm_up for each in windows
+    ]

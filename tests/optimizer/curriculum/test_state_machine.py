@@ -91,7 +91,7 @@ def test_a_run_killed_at_any_step_reaches_the_same_end(world, kills) -> None:
 
 
 @given(worlds())
-def test_no_attempt_is_judged_twice_and_a_failed_level_ends_the_run(world) -> None:
+def test_no_attempt_is_judged_twice_and_only_the_last_level_follows_a_failed_one(world) -> None:
     level_specs, verdicts, _ = world
     run = World(*world)
     end = run.run()
@@ -103,6 +103,8 @@ def test_no_attempt_is_judged_twice_and_a_failed_level_ends_the_run(world) -> No
         passed = [verdicts[level_spec.name, action.attempt] for action in own]
         assert passed == [False] * (len(own) - 1) + [passed[-1]] if own else level_spec.name > end.level
         assert len(own) <= level_spec.retries + 1
+        if level_spec.name > end.level:
+            assert len(own) == (level_spec == level_specs[-1]), "only the last level follows, and once"
     assert run.log[-1] == Recommend(end.outcome, end.level)
     assert sum(isinstance(action, Recommend) for action in run.log) == 1
     assert (end.outcome is RunOutcome.PASSED) == all(
@@ -137,6 +139,18 @@ STATES = {
     "missed": ((attempt("1", 1, passed=False),), Search("1", 2)),
     "missed by every attempt": (
         (attempt("1", 1, passed=False), attempt("1", 2, passed=False)),
+        Search("2", 1),
+    ),
+    "the last level searched after a failed one": (
+        (attempt("1", 1, passed=False), attempt("1", 2, passed=False), attempt("2", 1)),
+        Judge("2", 1),
+    ),
+    "the last level passed after a failed one": (
+        (attempt("1", 1, passed=False), attempt("1", 2, passed=False), attempt("2", 1, passed=True)),
+        Recommend(RunOutcome.ESCALATED, "1"),
+    ),
+    "the last level missed after a failed one": (
+        (attempt("1", 1, passed=False), attempt("1", 2, passed=False), attempt("2", 1, passed=False)),
         Recommend(RunOutcome.ESCALATED, "1"),
     ),
     "passed": ((attempt("1", 1, passed=True),), Search("2", 1)),
@@ -181,6 +195,13 @@ IMPOSSIBLE = {
     "begun after it was passed": (attempt("1", 1, passed=True), attempt("1", 2)),
     "judged before it was searched": (attempt("1", 1, passed=False, searched=False),),
     "a level left out": (attempt("2", 1),),
+    "the last level begun before the retries were used": (attempt("1", 1, passed=False), attempt("2", 1)),
+    "the last level tried twice after a failed one": (
+        attempt("1", 1, passed=False),
+        attempt("1", 2, passed=False),
+        attempt("2", 1, passed=False),
+        attempt("2", 2),
+    ),
     "a level of another run": (attempt("1", 1, passed=True), attempt("2", 1, passed=True), attempt("3", 1)),
 }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from optimizer.curriculum.attempts import at_attempt
-from optimizer.level.spec import Direction, Gate, MinTrades, Part
+from optimizer.level.spec import Direction, Gate, MinTrades, Part, Split
 from optimizer.objective.metrics import profit_and_loss
 from optimizer.objective.objective import backtest, evaluate, evaluate_part, is_pruned, prepare_level, repair
 from optimizer.objective.trial_result import Evaluation, TrialOutcome
@@ -65,7 +65,7 @@ def test_an_unknown_strategy_is_a_settings_error():
         distributions(level_of(strategy="nothing"))
 
 
-def test_each_part_is_evaluated_over_its_own_days():
+def test_each_part_is_read_with_the_days_before_it_that_may_warm_it_up():
     asked = []
 
     def read(dataset, window):
@@ -75,10 +75,19 @@ def test_each_part_is_evaluated_over_its_own_days():
     prepare_level(level_of(), Part.VALIDATION, read)
 
     assert asked == [
-        ("coinbase/BTC-USD/H1", "20210326-20210402"),
-        ("oanda/EUR-USD/H1", "20210328-20210404"),
-        ("coinbase/ETH-USD/M15", "20210330-20210406"),
+        ("coinbase/BTC-USD/H1", "20210301-20210402"),
+        ("oanda/EUR-USD/H1", "20210303-20210404"),
+        ("coinbase/ETH-USD/M15", "20210323-20210406"),
     ]
+
+
+@pytest.mark.parametrize("part", [Part.VALIDATION, Part.TEST])
+def test_each_part_is_judged_from_its_first_bar_on(part):
+    level = level_of()
+    for dataset, one in zip(level.datasets, prepare_level(level, part, read_made), strict=True):
+        assert one.window == level.window(dataset, part)
+        assert one.time[one.first_evaluated] == one.window.start_seconds
+        assert one.time[-1] < one.window.end_seconds
 
 
 def test_all_parameters_are_evaluated_after_the_longest_warm_up(prepared):
@@ -95,10 +104,12 @@ def test_later_attempts_are_evaluated_over_the_same_bars():
 
 
 def test_a_part_shorter_than_the_warm_up_is_refused():
-    level = level_of(ranges={**RANGES, "slow": (20.0, 200.0)})
+    """Train warms up inside itself: nothing before a level's range may be sealed."""
+    level = level_of(ranges={**RANGES, "slow": (20.0, 200.0)}, split=Split(train=0.2, validation=0.4, test=0.4))
 
-    with pytest.raises(DataIncomplete, match="BTC-USD/H1: 168 bars, but the warm-up takes 200"):
-        prepare_level(level, Part.VALIDATION, read_made)
+    with pytest.raises(DataIncomplete, match="BTC-USD/H1: 192 bars, but the warm-up takes 200"):
+        prepare_level(level, Part.TRAIN, read_made)
+    assert prepare_level(level, Part.VALIDATION, read_made)
 
 
 def test_a_complete_trial_reports_one_step_per_dataset(prepared):

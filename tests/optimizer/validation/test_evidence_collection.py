@@ -4,21 +4,34 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+import empyrical
 import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
-from optimizer.level.spec import Costs, Direction, Gate, LevelDataset, MinTrades, Part
+from optimizer.bars.lead_in import JudgedWindow
+from optimizer.level.risk import Risk
+from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import IntParameter, Parameter
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.stress import StressCase
-from optimizer.validation.evidence import Benchmark
-from optimizer.validation.evidence_collection import EvaluatedWinner, daily_returns, deflate, excess, gather_evidence
+from optimizer.validation.evidence import Benchmark, Skill
+from optimizer.validation.evidence_collection import (
+    EvaluatedWinner,
+    daily_returns,
+    deflate,
+    deflate_out_of_sample,
+    excess,
+    gather_evidence,
+    held_sizes,
+)
+from optimizer.validation.statistics.alpha import alpha_of
 from optimizer.validation.statistics.overfitting import overfitting
 from optimizer.validation.statistics.sharpe import (
     ReturnMoments,
@@ -34,6 +47,10 @@ DAYS = (date(2021, 3, 1), date(2021, 6, 9))
 LATER = Window(datetime(2021, 7, 1, tzinfo=UTC), datetime(2021, 8, 20, tzinfo=UTC))
 YEAR = math.sqrt(365)
 FREE = Costs(crypto_fee_bps=0, crypto_slippage_bps=0, fx_fee_bps=0, fx_slippage_bps=0)
+
+
+def later(level: Level) -> list[JudgedWindow]:
+    return [JudgedWindow(source=each.source, window=LATER) for each in level.datasets]
 
 
 def make_level(**fields: object):
@@ -89,6 +106,7 @@ def subject(level, **changes: object) -> EvaluatedWinner:
         "attempt": 1,
         "trial": 0,
         "parameters": PARAMETERS,
+        "size": 1.0,
         "trials": TRIALS,
         "trials_of_run": 40,
         "seed": 7,
@@ -96,15 +114,16 @@ def subject(level, **changes: object) -> EvaluatedWinner:
     return EvaluatedWinner(**{**given, **changes})
 
 
-def make_evidence(level, *, holdout: bool = False):
+def make_evidence(level, *, holdout: bool = False, **changes: object):
     prepared = {part: prepare_level(level, part, read_made) for part in Part}
     train = prepared[Part.TRAIN]
-    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made) if holdout else None
+    opened = prepare_windows(level, later(level), read_made) if holdout else None
 
     def measure(sets):
         return [daily_returns(level, train, each) for each in sets]
 
-    return gather_evidence(subject(level), prepared, read_made, measure, opened, None if holdout else "it is not there")
+    missing = None if holdout else "it is not there"
+    return gather_evidence(subject(level, **changes), prepared, read_made, measure, opened, missing)
 
 
 def columns(level) -> np.ndarray:
@@ -180,7 +199,7 @@ def test_two_sided_trading_is_compared_with_the_better_hold() -> None:
     better = max((1, -1), key=lambda side: held(level, Part.TRAIN, side).returns.mean())
 
     winner = portfolio([backtest(level, each, PARAMETERS) for each in prepared])
-    found = excess(subject(level), "train", winner, prepared)
+    found = excess(subject(level), "train", winner, prepared, held_sizes(level, prepared))
 
     assert found.benchmark is {1: Benchmark.HOLD_LONG, -1: Benchmark.HOLD_SHORT}[better]
 
@@ -189,9 +208,39 @@ def test_buy_and_hold_has_no_excess() -> None:
     level = make_level(direction=Direction.LONG)
     prepared = prepare_level(level, Part.TRAIN, read_made)
 
-    found = excess(subject(level), "train", held(level, Part.TRAIN, 1), prepared)
+    found = excess(subject(level), "train", held(level, Part.TRAIN, 1), prepared, held_sizes(level, prepared))
 
     assert (found.a_year, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_buy_and_hold_has_the_risk_of_the_budget_on_train() -> None:
+    """An account of a tenth of the volatility is not compared with one of the whole."""
+    level = make_level(direction=Direction.LONG, risk=Risk(target_volatility=0.03))
+    prepared = {part: prepare_level(level, part, read_made) for part in Part}
+    sizes = held_sizes(level, prepared[Part.TRAIN])
+    passive = held(level, Part.TRAIN, 1)
+    found = excess(subject(level), "train", passive.sized(0.5), prepared[Part.TRAIN], sizes)
+
+    assert sizes == {
+        Benchmark.HOLD_LONG: pytest.approx(0.03 / empyrical.annual_volatility(passive.returns, annualization=365))
+    }
+    difference = (0.5 - sizes[Benchmark.HOLD_LONG]) * passive.returns.mean()
+    assert found.a_year == pytest.approx(365 * difference)
+
+
+def test_the_evidence_reads_the_account_at_its_size() -> None:
+    whole, small = make_evidence(make_level(), holdout=True), make_evidence(make_level(), holdout=True, size=0.25)
+
+    assert small.holdout.metrics["sharpe"] == pytest.approx(whole.holdout.metrics["sharpe"])
+    fallen = [each.holdout.metrics["max_drawdown_intrabar"] for each in (small, whole)]
+    assert 0.2 * fallen[1] < fallen[0] < 0.3 * fallen[1]
+    for one, other in zip(small.robustness, whole.robustness, strict=True):
+        assert one.sharpe == pytest.approx(other.sharpe)
+        assert one.max_drawdown_intrabar < 0.35 * other.max_drawdown_intrabar
+    assert small.deflation == whole.deflation or small.deflation.probability == pytest.approx(
+        whole.deflation.probability
+    )
+    assert small.overfit == whole.overfit
 
 
 def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:
@@ -199,7 +248,7 @@ def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:
     found = make_evidence(level, holdout=True)
     look = found.holdout
 
-    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made)
+    opened = prepare_windows(level, later(level), read_made)
     runs = [backtest(level, each, PARAMETERS) for each in opened]
     account, figures = portfolio(runs), metrics.summarise(runs)
     assert look.metrics["sharpe"] == pytest.approx(figures["sharpe"])
@@ -211,6 +260,55 @@ def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:
     assert (look.window, look.datasets) == ("2021-07-01..2021-08-20", DATASETS)
     assert found.holdout_missing is None
     assert found.excess[-1].part == "holdout"
+    held = portfolio(
+        [buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in opened]
+    )
+    alpha = alpha_of(account.returns, held.returns)
+    assert (look.skill.t, look.skill.p, look.skill.beta) == pytest.approx((alpha.t, alpha.p, alpha.beta))
+    assert look.skill.alpha_a_year == pytest.approx(365 * alpha.alpha)
+    assert (look.skill.days, look.skill.first_day) == (len(account.days), account.days[0])
+    assert look.skill.sharpe_low < look.skill.sharpe < look.skill.sharpe_high
+
+
+def look_at(sharpe: float, first: int = 18_000, days: int = 365) -> Skill:
+    """An account out of sample with normal returns."""
+    return Skill(
+        part="test",
+        first_day=first,
+        last_day=first + days - 1,
+        days=days,
+        alpha_a_year=0.1,
+        standard_error_a_year=0.1,
+        beta=0.0,
+        t=1.0,
+        lags=5,
+        p=0.16,
+        sharpe=sharpe,
+        sharpe_low=None,
+        sharpe_high=None,
+        skewness=0.0,
+        kurtosis=3.0,
+    )
+
+
+def test_the_account_out_of_sample_is_deflated_by_the_attempts_that_read_its_days() -> None:
+    own, overlapping, elsewhere = look_at(1.5), look_at(0.5, first=18_364), look_at(9.0, first=18_365)
+
+    found = deflate_out_of_sample(own, [overlapping, elsewhere, own])
+
+    variance = np.var([0.5 / YEAR, 1.5 / YEAR], ddof=1)
+    moments = ReturnMoments(sharpe=1.5 / YEAR, periods=365)
+    assert (found.trials, found.days) == (2, 365)
+    assert found.probability == pytest.approx(deflated_sharpe(moments, variance, 2))
+
+
+def test_the_first_look_is_not_deflated() -> None:
+    own = look_at(1.5)
+
+    assert deflate_out_of_sample(own, [own]).probability == pytest.approx(
+        probabilistic_sharpe(ReturnMoments(sharpe=1.5 / YEAR, periods=365))
+    )
+    assert deflate_out_of_sample(None, []) is None
 
 
 def test_missing_evidence_is_reported() -> None:
@@ -240,7 +338,8 @@ def test_a_winner_with_lookahead_is_reported_with_bar_and_column() -> None:
 def stress_case(level, read=read_made) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     runs = {part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()}
-    return StressCase(level=level, parameters=PARAMETERS, read=read, prepared=prepared, runs=runs, seed=7)
+    choices = [Choice(parameters=PARAMETERS)]
+    return StressCase(level=level, choices=choices, read=read, prepared=prepared, runs=runs, seed=7)
 
 
 def of_bitcoin(**fields: object):

@@ -101,7 +101,7 @@ def test_selection_and_gate_cannot_read_the_holdout(closed: FrameStore) -> None:
     case = AttemptCase(level=level, attempt=1, relaxed=0.0, trials=[trial], reused=0, predecessor=None, seed=7)
 
     with pytest.raises(HoldoutClosed):
-        judge_attempt(case, closed.arrays, lambda part, _: opened.append(part), lambda *_: None)
+        judge_attempt(case, closed.arrays, lambda part, *_: opened.append(part), lambda *_: None)
 
     assert opened == [Part.VALIDATION], "the look is logged before it is refused"
 

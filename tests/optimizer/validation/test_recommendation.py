@@ -1,10 +1,14 @@
-"""Recommendation: the deciding rule; unknown values never count as passed."""
+"""Recommendation: mandate and evidence of skill, blocking checks, diagnostics, and what would change the answer."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
 from optimizer.curriculum.state_machine import RunOutcome
+from optimizer.validation.checks.check import Axis, months_of
+from optimizer.validation.checks.skill import Strength
 from optimizer.validation.evidence import (
     BacktestOverfitting,
     Benchmark,
@@ -13,14 +17,30 @@ from optimizer.validation.evidence import (
     ExcessReturn,
     HoldoutResult,
     NullTest,
+    Skill,
 )
 from optimizer.validation.gate import Criterion
 from optimizer.validation.holdout_log import HOLDOUT
-from optimizer.validation.recommendation import RecommendedAction, Tier, recommend
+from optimizer.validation.recommendation import (
+    RecommendedAction,
+    Tier,
+    examined_level,
+    may_open_holdout,
+    recommend,
+)
+from optimizer.validation.statistics.alpha import upper_tail
 from tests.factories.levels import level_of
 
 LEVELS = tuple(level_of(name=name, title=f"Level {name}") for name in "123")
 PARAMETERS = {"fast": 9, "slow": 44}
+DEPLOY, PAPER, NO = RecommendedAction.DEPLOY, RecommendedAction.PAPER_TRADE, RecommendedAction.DO_NOT_DEPLOY
+
+
+def reading(name: str, value: float, target: float, low: float, *, is_ceiling: bool = False) -> Criterion:
+    return Criterion(name=name, value=value, target=target, is_ceiling=is_ceiling, low=low, high=9.0, trades=40)
+
+
+READINGS = (reading("sharpe", 1.2, 0.8, 0.3),)
 
 
 @dataclass(frozen=True)
@@ -28,17 +48,44 @@ class Verdict:
     passed: bool = True
     relaxed: float = 0.0
     reason: str = "all criteria met on validation"
+    readings: Sequence[Criterion] = READINGS
+    validation_days: float = 300.0
+    nearest: Mapping[str, float] = field(default_factory=dict)
 
 
 MET = {name: Verdict() for name in "123"}
-MISSED = Verdict(passed=False, reason="missed on validation: sharpe")
+MISSED = Verdict(passed=False, reason="missed on validation: sharpe", readings=(reading("sharpe", 0.62, 0.8, -0.3),))
+NO_WINNER = Verdict(
+    passed=False,
+    reason="no trial met all constraints on train",
+    readings=(),
+    nearest={"sharpe": -0.2, "drawdown": 0.03},
+)
 
 
-def reading(name: str, value: float, target: float, low: float, *, is_ceiling: bool = False) -> Criterion:
-    return Criterion(name=name, value=value, target=target, is_ceiling=is_ceiling, low=low, high=9.0, trades=40)
+def skill(t: float, days: int = 900, part: str = "test") -> Skill:
+    return Skill(
+        part=part,
+        first_day=18_000,
+        last_day=18_000 + days - 1,
+        days=days,
+        alpha_a_year=0.1,
+        standard_error_a_year=0.05,
+        beta=0.3,
+        t=t,
+        lags=6,
+        p=upper_tail(t, days - 2),
+        sharpe=1.5,
+        sharpe_low=0.4,
+        sharpe_high=2.6,
+        skewness=0.0,
+        kurtosis=3.0,
+    )
 
 
-def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0) -> HoldoutResult:
+def look(
+    sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0, t: float = 3.0
+) -> HoldoutResult:
     return HoldoutResult(
         window="2024",
         datasets=("coinbase/BTC-USD/H1",),
@@ -55,6 +102,7 @@ def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float
         equity=(1.0,),
         drawdown=(0.0,),
         buy_and_hold=(1.0,),
+        skill=skill(t, 600, HOLDOUT),
     )
 
 
@@ -68,7 +116,9 @@ def evidence(**changes: object) -> Evidence:
         "attempt": 1,
         "trial": 5,
         "parameters": PARAMETERS,
+        "out_of_sample": skill(3.0),
         "deflation": deflation(0.99),
+        "out_of_sample_deflation": deflation(0.99),
         "overfit": BacktestOverfitting(probability=0.1, trials=80, left_out=20, parts=16),
         "excess": (excess,),
         "looks_ahead": None,
@@ -92,28 +142,29 @@ def deflation(probability: float | None) -> DeflatedSharpe:
     )
 
 
-def null(high: float) -> NullTest:
+def null(*t: float, high: float = 0.13) -> NullTest:
+    drawn = t or tuple(number / 10 - 1 for number in range(20))
     return NullTest(
-        surrogates=40,
-        passed=1,
-        pass_rate=0.025,
+        surrogates=len(drawn),
+        t=drawn,
+        sharpe=(-1.0, 0.0, 1.0),
+        mandates=0,
+        pass_rate=0.0,
         low=0.0,
         high=high,
-        attempts=1,
+        passed={},
         block_days=10.0,
-        met={},
-        quantiles={},
     )
 
 
-def make_evidence(found: Evidence | None, **changes: object):
+def make_recommendation(found: Evidence | None, **changes: object):
     given = {
         "outcome": RunOutcome.PASSED,
         "levels": LEVELS,
         "verdicts": MET,
         "forced": [],
         "evidence": found,
-        "null_tests": {"3": null(0.13)},
+        "null_test": null(),
         "analyses": {
             "stability": {"stable": True, "median_kept": 0.9},
             "regimes": {"validation": {"one_cell_carries": False}},
@@ -126,141 +177,194 @@ def missed(found) -> list[str]:
     return [check.name for check in found.checks if not check.met]
 
 
-def test_all_conditions_met_recommends_deployment() -> None:
-    found = make_evidence(evidence())
+WEAK = {"out_of_sample": skill(0.2), "holdout": look(t=0.1)}
+"""No evidence of skill."""
+SOME = {"out_of_sample": skill(3.0), "holdout": look(t=1.0)}
+"""A combined p-value between 0.01 and 0.05: 1/21 and 0.16."""
+GATE_3 = {"verdicts": {**MET, "3": MISSED}, "outcome": RunOutcome.ESCALATED}
 
-    assert (found.action, found.tier, missed(found)) == (RecommendedAction.DEPLOY, Tier.TARGET, [])
+
+def test_mandate_and_strong_evidence_recommend_deployment() -> None:
+    found = make_recommendation(evidence())
+
+    assert (found.action, found.tier, missed(found)) == (DEPLOY, Tier.TARGET, [])
+    assert (found.mandate, found.strength, found.would_change) == (True, Strength.STRONG, ())
+    assert found.rule == "mandate met, strong evidence of skill"
     assert (found.level, found.parameters) == ("3", PARAMETERS)
 
 
 @pytest.mark.parametrize(
-    ("changes", "check"),
+    ("changes", "run", "action", "rule"),
     [
-        ({"deflation": deflation(0.94)}, "deflated_sharpe_95"),
-        ({"overfit": BacktestOverfitting(probability=0.3, trials=80, left_out=0, parts=16)}, "overfitting_20"),
-        ({"holdout": look(low=-0.1)}, "holdout_sharpe_low"),
-        ({"holdout": look(low=0.0)}, "holdout_sharpe_low"),
-        ({"holdout": look(low=float("nan"))}, "holdout_sharpe_low"),
-        ({"holdout": look(fall=0.2)}, "holdout_drawdown"),
-        ({"holdout": look(trades=9)}, "holdout_trades"),
-        ({"holdout": None, "holdout_missing": "not there"}, "holdout"),
-        ({"excess": ()}, "holdout_excess"),
+        ({}, {}, DEPLOY, "mandate met, strong evidence of skill"),
+        ({}, GATE_3, PAPER, "mandate missed, strong evidence of skill"),
+        (SOME, {}, PAPER, "mandate met, some evidence of skill"),
+        (SOME, GATE_3, PAPER, "mandate missed, some evidence of skill"),
+        (WEAK, {}, NO, "mandate met, no evidence of skill"),
+        (WEAK, GATE_3, NO, "mandate missed, no evidence of skill"),
     ],
 )
-def test_an_unmet_deployment_condition_recommends_paper_trading(changes: dict, check: str) -> None:
-    found = make_evidence(evidence(**changes))
+def test_mandate_and_evidence_are_two_axes(changes: dict, run: dict, action: RecommendedAction, rule: str) -> None:
+    found = make_recommendation(evidence(**changes), **run)
 
-    assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, [check])
+    assert (found.action, found.rule) == (action, rule)
+
+
+def test_evidence_without_the_mandate_says_which_gate_is_missed_and_by_how_much() -> None:
+    found = make_recommendation(evidence(), **GATE_3)
+
+    assert found.reason == "gate of level 3: missed on validation: sharpe"
+    assert found.would_change == (
+        "gate_3: sharpe 0.62 misses 0.8 by 0.18: no further days at this level would change it, but its 95 % interval "
+        "includes the target",
+    )
 
 
 @pytest.mark.parametrize(
-    ("changes", "check"),
+    ("changes", "run", "check"),
     [
-        ({"null_tests": {"3": null(0.21)}}, "null_20"),
-        ({"analyses": {}}, "stable"),
-        ({"analyses": {"stability": {"stable": False, "median_kept": None}}}, "stable"),
+        ({}, {"forced": ["code", "code"]}, "nothing_mixed"),
+        ({"holdout": None, "holdout_missing": "not there"}, {"null_test": None}, "holdout"),
+    ],
+)
+def test_a_blocking_check_leaves_a_paper_trade(changes: dict, run: dict, check: str) -> None:
+    found = make_recommendation(evidence(**changes), **run)
+
+    assert (found.action, missed(found)[0]) == (PAPER, check)
+    assert found.rule == "mandate met, strong evidence of skill, deployment blocked"
+
+
+def test_relaxed_targets_do_not_meet_the_mandate() -> None:
+    found = make_recommendation(evidence(), verdicts={**MET, "2": Verdict(relaxed=0.1)})
+
+    assert (found.action, found.mandate, missed(found)) == (PAPER, False, ["targets_unchanged"])
+
+
+def test_a_look_ahead_leaves_no_evidence() -> None:
+    found = make_recommendation(evidence(looks_ahead="bar 7 knows bar 8"))
+
+    assert (found.action, found.strength) == (NO, Strength.NONE)
+    assert found.reason == "look-ahead found: bar 7 knows bar 8"
+
+
+@pytest.mark.parametrize(
+    ("changes", "run", "check"),
+    [
+        ({"deflation": deflation(0.94)}, {}, "deflated_sharpe"),
+        ({"deflation": deflation(None)}, {}, "deflated_sharpe"),
+        ({"out_of_sample_deflation": deflation(0.9)}, {}, "deflated_sharpe_out_of_sample"),
+        ({"overfit": BacktestOverfitting(probability=0.6, trials=80, left_out=0, parts=16)}, {}, "overfitting"),
+        ({"holdout": look(low=-0.1)}, {}, "holdout_sharpe_low"),
+        ({"holdout": look(sharpe=-1.0)}, {}, "holdout_sharpe"),
+        ({"holdout": look(low=float("nan"))}, {}, "holdout_sharpe_low"),
+        ({"holdout": look(fall=0.2)}, {}, "holdout_drawdown"),
+        ({"holdout": look(trades=9)}, {}, "holdout_trades"),
+        ({"excess": ()}, {}, "holdout_excess"),
+        ({}, {"null_test": null(high=0.21)}, "null"),
+        ({}, {"analyses": {}}, "stable"),
+        ({}, {"analyses": {"stability": {"stable": False, "median_kept": None}}}, "stable"),
         (
+            {},
             {"analyses": {"stability": {"stable": True}, "regimes": {"validation": {"one_cell_carries": True}}}},
             "more_than_one_regime",
         ),
-        ({"forced": ["code", "code"]}, "nothing_mixed"),
-        ({"verdicts": {**MET, "2": Verdict(relaxed=0.1)}}, "targets_unchanged"),
     ],
 )
-def test_a_gap_of_the_run_recommends_paper_trading(changes: dict, check: str) -> None:
-    found = make_evidence(evidence(), **changes)
+def test_a_diagnostic_warns_and_decides_nothing(changes: dict, run: dict, check: str) -> None:
+    found = make_recommendation(evidence(**changes), **run)
 
-    assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, [check])
-
-
-@pytest.mark.parametrize(
-    ("changes", "check"),
-    [
-        ({"looks_ahead": "bar 7 knows bar 8"}, "no_look_ahead"),
-        ({"holdout": look(sharpe=0.0)}, "holdout_sharpe"),
-        ({"holdout": look(sharpe=-1.0, low=-3.0)}, "holdout_sharpe"),
-        ({"overfit": BacktestOverfitting(probability=0.51, trials=80, left_out=0, parts=16)}, "overfitting"),
-        ({"deflation": deflation(0.49)}, "deflated_sharpe"),
-    ],
-)
-def test_an_unmet_basic_condition_recommends_no_trading(changes: dict, check: str) -> None:
-    found = make_evidence(evidence(**changes))
-
-    assert found.action is RecommendedAction.DO_NOT_DEPLOY
-    assert check in missed(found)
-    assert found.reason == "; ".join(each.found for each in found.checks if each.name == check)
+    assert (found.action, missed(found)) == (DEPLOY, [check])
+    assert next(each.axis for each in found.checks if each.name == check) is Axis.DIAGNOSTIC
 
 
-@pytest.mark.parametrize(
-    ("changes", "run", "checks"),
-    [
-        (
-            {"overfit": BacktestOverfitting(probability=None, trials=1, left_out=0, parts=16)},
-            {},
-            ["overfitting", "overfitting_20"],
-        ),
-        ({"deflation": deflation(None)}, {}, ["deflated_sharpe", "deflated_sharpe_95"]),
-        ({}, {"null_tests": {}}, ["null", "null_20"]),
-        ({}, {"null_tests": {"2": null(0.1)}}, ["null", "null_20"]),
-    ],
-)
-def test_an_unknown_value_does_not_prevent_paper_trading(changes: dict, run: dict, checks: list[str]) -> None:
-    found = make_evidence(evidence(**changes), **run)
+def test_the_p_value_is_that_of_the_null_test_combined_with_the_holdout_period() -> None:
+    found = make_recommendation(evidence(out_of_sample=skill(0.55), holdout=look(t=2.0)))
 
-    assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, checks)
-    assert found.rule == "no check failed, but a check for deployment has no result"
+    assert found.skill.p_out_of_sample == pytest.approx(5 / 21), "0.6, 0.7, 0.8, 0.9 and the run itself"
+    assert (found.skill.surrogates, found.skill.at_least) == (20, 4)
+    assert found.skill.p_holdout == pytest.approx(upper_tail(2.0, 598))
+    assert "out of sample t = 0.55, p = 0.238 (null test of 20 surrogate markets)" in found.skill.sentence
 
 
-def test_a_gate_with_a_high_false_positive_rate_recommends_no_trading() -> None:
-    found = make_evidence(evidence(), null_tests={"3": null(0.9).model_copy(update={"pass_rate": 0.51})})
+def test_without_a_null_test_the_t_distribution_is_used_and_named() -> None:
+    found = make_recommendation(evidence(), null_test=None)
 
-    assert (found.action, missed(found)) == (RecommendedAction.DO_NOT_DEPLOY, ["null", "null_20"])
+    assert found.skill.p_out_of_sample == pytest.approx(upper_tail(3.0, 898))
+    assert "Student's t distribution, because no null test was run" in found.skill.sentence
+    assert found.action is DEPLOY
 
 
-def test_missing_only_the_last_gate_allows_paper_trading() -> None:
-    found = make_evidence(
-        evidence(level="2"),
-        outcome=RunOutcome.ESCALATED,
-        verdicts={**MET, "3": MISSED},
-        null_tests={"2": null(0.1)},
+def test_a_lucky_search_is_no_evidence_where_surrogate_markets_do_as_well() -> None:
+    """The t distribution alone would call t = 3 strong."""
+    found = make_recommendation(evidence(holdout=look(t=0.5)), null_test=null(*[3.5] * 20))
+
+    assert (found.action, found.skill.p_out_of_sample) == (NO, 1.0)
+
+
+def test_missed_evidence_says_how_many_more_months_change_it() -> None:
+    found = make_recommendation(evidence(**SOME))
+    days = found.skill.further_days[Strength.STRONG]
+
+    assert missed(found) == ["skill_strong"]
+    assert found.skill.further_days[Strength.SOME] == 0
+    assert (math.sqrt(600) + (90 + math.sqrt(600)) / 1500 * days) / math.sqrt(600 + days) == pytest.approx(1.9, abs=0.1)
+    assert found.would_change == (
+        f"skill_strong: {months_of(days)} at the level seen so far; 20 surrogate markets give no p-value below 0.0476, "
+        "more of them may",
     )
 
-    assert (found.action, found.tier, missed(found)) == (RecommendedAction.PAPER_TRADE, Tier.MINIMUM, ["gate_3"])
+
+def test_without_a_positive_alpha_no_number_of_months_is_enough() -> None:
+    found = make_recommendation(evidence(out_of_sample=skill(-1.0), holdout=look(t=-1.0)))
+
+    assert found.skill.further_days == {Strength.SOME: None, Strength.STRONG: None}
+    assert "no further days at the level seen so far would change it: alpha is not positive" in found.would_change[0]
 
 
-def test_missing_an_earlier_gate_prevents_deployment() -> None:
-    found = make_evidence(evidence(level="2"), outcome=RunOutcome.ESCALATED, verdicts={"1": Verdict(), "2": MISSED})
+def test_few_trades_say_how_many_more_months_are_needed() -> None:
+    few = Verdict(passed=False, readings=(reading("trades", 6, 10, float("nan")),), validation_days=90.0)
+    found = make_recommendation(evidence(), verdicts={**MET, "3": few})
 
-    assert (found.action, found.tier) == (RecommendedAction.DO_NOT_DEPLOY, Tier.ESCALATED)
-    assert found.reason == "gate of level 2: missed on validation: sharpe"
+    assert found.would_change == ("gate_3: trades 6 misses 10 by 4: about 2 more months at this level",)
+
+
+def test_without_a_winner_the_nearest_trial_is_named() -> None:
+    found = make_recommendation(None, outcome=RunOutcome.ESCALATED, verdicts={"1": NO_WINNER}, null_test=None)
+
+    assert (found.action, found.level, found.parameters, found.skill) == (NO, None, None, None)
+    assert found.reason.startswith("p-value of no skill: unknown, no winner out of sample, required <= 0.05; gate of")
+    assert found.would_change[0] == "gate_1: the nearest trial misses drawdown by 0.03 on train"
     assert "not reached" in next(check.found for check in found.checks if check.name == "gate_3")
 
 
-def test_without_a_winner_no_trading_is_recommended() -> None:
-    found = make_evidence(
-        None, outcome=RunOutcome.ESCALATED, verdicts={"1": Verdict(passed=False, reason="no trial met it")}
-    )
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (10.0, "about 1 more month"),
+        (200.0, "about 7 more months"),
+        (1e9, "more than 10 more years"),
+        (float("inf"), "more than 10 more years"),
+    ],
+)
+def test_days_are_said_in_months(days: float, said: str) -> None:
+    assert months_of(days) == said
 
-    assert (found.action, found.level, found.parameters, found.evidence) == (
-        RecommendedAction.DO_NOT_DEPLOY,
-        None,
-        None,
-        None,
-    )
+
+def test_the_examined_level_is_the_latest_with_a_winner() -> None:
+    assert examined_level(LEVELS, MET, "3") == "3"
+    assert examined_level(LEVELS, {"1": Verdict(), "2": MISSED}, "2") == "2"
+    assert examined_level(LEVELS, {"1": MISSED, "3": Verdict()}, "1") == "3"
+    assert examined_level(LEVELS, {"1": MISSED, "3": NO_WINNER}, "1") == "1"
+    assert examined_level(LEVELS, {"1": NO_WINNER}, "1") == "1"
 
 
-def test_a_single_level_must_pass_its_gate_for_any_trading() -> None:
-    found = make_evidence(
-        evidence(level="1"),
-        levels=LEVELS[:1],
-        outcome=RunOutcome.ESCALATED,
-        verdicts={"1": MISSED},
-        null_tests={"1": null(0.1)},
-    )
-
-    assert (found.action, found.tier) == (RecommendedAction.DO_NOT_DEPLOY, Tier.ESCALATED)
+def test_the_holdout_period_is_opened_once_the_last_level_was_judged() -> None:
+    assert may_open_holdout(LEVELS, {"1": MISSED, "3": MISSED})
+    assert not may_open_holdout(LEVELS, {"1": Verdict(), "2": MISSED})
 
 
 def test_without_a_stable_winner_the_tier_is_minimum() -> None:
-    assert make_evidence(evidence(), analyses={}).tier is Tier.MINIMUM
-    assert make_evidence(evidence(), analyses={"stability": {"stable": False}}).tier is Tier.MINIMUM
+    assert make_recommendation(evidence(), analyses={}).tier is Tier.MINIMUM
+    assert make_recommendation(evidence(), analyses={"stability": {"stable": False}}).tier is Tier.MINIMUM
+    assert make_recommendation(evidence(), **GATE_3).tier is Tier.MINIMUM
+    assert make_recommendation(evidence(), outcome=RunOutcome.ESCALATED, verdicts={"1": MISSED}).tier is Tier.ESCALATED

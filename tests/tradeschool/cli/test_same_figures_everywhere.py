@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import METRICS
+from optimizer.level.risk import Risk
 from optimizer.report.labels import label
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.validation.holdout_log import read_holdout_log
@@ -36,11 +37,12 @@ DEADLINE = 60.0  # seconds
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
-    """A finished run: the first level passed, the second failed twice; some trials were pruned."""
+    """A finished run: the first level, with a risk budget, passed, the second failed twice; some trials were pruned."""
     folder = tmp_path_factory.mktemp("figures")
     seal_candles(FrameStore(folder / "data"))
     made = run_harness_in(folder, folder / "data")
-    first = level("1", ANY, trials=12, analyses=(Analysis.STABILITY,)).model_copy(update={"drawdown_limit": 0.2})
+    fields = {"risk": Risk(target_volatility=0.02), "drawdown_limit": 0.2}
+    first = level("1", ANY, trials=12, analyses=(Analysis.STABILITY,)).model_copy(update=fields)
     made.begin(first, level("2", ALMOST, retries=1))
     made.run()
     made.begin(level("1", NONE, trials=2, retries=0), name="none")
@@ -285,11 +287,58 @@ def test_best_params_give_the_metrics_of_the_run(harness: RunHarness, ask: Comma
     code, out, said = ask("backtest", "--parameters", str(file), "--json")
 
     assert code == 0, said
-    figures = json.loads(out)["metrics"]
-    assert {name: plain(figures[name]) for name in METRICS} == harness.file("1/metrics.json")["train"]
+    figures, recorded = json.loads(out)["metrics"], harness.file("1/metrics.json")["train"]
+    assert {name: plain(figures[name]) for name in METRICS} == {name: recorded[name] for name in METRICS}
     assert said.startswith(
         f"same setup as trial {harness.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
     )
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_best_params_reproduce_each_part_to_the_last_digit(harness: RunHarness, ask: Command, part: str) -> None:
+    """At the size that was solved on train, and with the bars before validation and test as their warm-up."""
+    file = harness.context.folder("run") / "1" / "best_params.json"
+    setup, recorded = json.loads(file.read_text()), harness.file("1/metrics.json")[part]
+
+    code, out, said = ask("backtest", "--parameters", str(file), "--timerange", setup["datasets"][0][part], "--json")
+
+    assert code == 0, said
+    told = json.loads(out)
+    assert told["size"] == setup["size"] == recorded["size"]
+    assert 0.01 < told["size"] < 1
+    assert setup["leverage"] == recorded["leverage"] == setup["size"] * setup["position_fraction"]
+    assert {name: plain(told["metrics"][name]) for name in METRICS} == {name: recorded[name] for name in METRICS}
+    assert said.splitlines()[0].endswith(f"on {part}: the metrics are equal")
+
+
+def test_the_size_is_shown_wherever_the_winner_is(harness: RunHarness, ask: Command, served: dict[str, str]) -> None:
+    setup = harness.file("1/best_params.json")
+    level_of_page = json.loads(served["/api/runs/run"])["levels"][0]
+    level_of_report = harness.file("report.json")["levels"][0]
+    last = json.loads(ask("optimize", "status", "run", "--json")[1])["levels"][0]
+    best = json.loads(ask("optimize", "best", "run", "--json")[1])
+    shown = json.loads(ask("optimize", "show", "run", str(setup["trial"]), "--json")[1])
+    size, leverage = setup["size"], setup["leverage"]
+
+    for told in (level_of_page, level_of_report, last):
+        assert (told["size"], told["leverage"]) == (size, leverage)
+        assert told["risk"] == "account sized to 0.02 volatility a year on train, leverage at most 1"
+    assert (shown["metric_size"], shown["metric_leverage"]) == (size, leverage)
+    assert {each["trial"]: each["size"] for each in best}[setup["trial"]] == size
+    line = f"size {size:.4g} of the account, leverage at most {leverage:.4g}"
+    assert line in ask("optimize", "status", "run")[1]
+    assert line in ask("backtest", "--parameters", str(harness.context.folder("run") / "1" / "best_params.json"))[1]
+    assert f"{size:.3f}" in ask("optimize", "best", "run")[1]
+    assert f">Size</span>: <b>{size:.3g}</b>" in (harness.context.folder("run") / "report.html").read_text()
+
+
+def test_another_size_is_reported(harness: RunHarness, ask: Command) -> None:
+    file = harness.context.folder("run") / "1" / "best_params.json"
+    code, out, said = ask("backtest", "--parameters", str(file), "--size", "2", "--json")
+    size = json.loads(file.read_text())["size"]
+
+    assert (code, json.loads(out)["size"]) == (0, 2.0)
+    assert f"size 2 instead of {size:g}" in said
 
 
 def test_a_changed_setup_is_reported_and_its_test_look_is_logged(harness: RunHarness, ask: Command) -> None:

@@ -79,7 +79,7 @@ ATTEMPT = AttemptStatus(
 RUN = RunStatus(
     record=RunRecord(name="r", seed=7, levels=LEVELS, created=NOW, fingerprints={}, attempts=(ROW,)),
     levels=tuple(
-        LevelStatus(level=level, state=state, attempts=attempts, has_equity=False, null_test=None)
+        LevelStatus(level=level, state=state, attempts=attempts, has_equity=False)
         for level, state, attempts in zip(LEVELS, ("searching", "waiting"), ((ATTEMPT,), ()), strict=True)
     ),
     action=Search("1", 2),

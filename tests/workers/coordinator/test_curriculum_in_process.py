@@ -5,16 +5,17 @@ from dataclasses import replace
 import pytest
 
 from optimizer.level.constraints import Analysis, StressLimits
-from optimizer.level.spec import Level
+from optimizer.level.spec import Level, Split
 from optimizer.runs.run_store import RunRecord
 from optimizer.search.trial_table import export
 from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
+from optimizer.validation.recommendation import needs_null_test
 from tests.factories.in_process_runs import ALMOST, ANY, DATASETS, NONE, RunHarness, level
 from tests.factories.stores import seal_made
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW, find_dataset
 from tradeschool.store.frame_store import FrameStore
 
-SEED = 7
+SEED = 3
 MILD = StressLimits(
     windows=(),
     costs_profit_factor=0.01,
@@ -29,6 +30,11 @@ PASSED = (
     level("3", ANY, trials=12, stress=MILD, analyses=(Analysis.STABILITY, Analysis.REGIMES)),
 )
 LAST_FAILED = (level("1", ANY, analyses=(Analysis.REGIMES,)), level("2", ALMOST, retries=2, relax=0.3))
+WALKED = (
+    level("1", ANY, split=Split(scheme="walk_forward", windows=2)),
+    level("2", ALMOST, retries=1, narrow=True, split=Split(scheme="walk_forward", windows=3, anchored=False)),
+    level("3", ANY, split=Split(scheme="walk_forward", windows=2), analyses=(Analysis.STABILITY, Analysis.REGIMES)),
+)
 GIVEN_UP = (level("1", ANY), level("2", ALMOST, retries=1), level("3", ANY))
 NO_WINNER = (level("1", NONE, retries=1), level("2", ANY))
 
@@ -42,7 +48,7 @@ def whole(harness: RunHarness, tmp_path) -> RunHarness:
     return RunHarness(replace(harness.context, holdout=store))
 
 
-@pytest.mark.parametrize("levels", [PASSED, LAST_FAILED, GIVEN_UP, NO_WINNER])
+@pytest.mark.parametrize("levels", [PASSED, LAST_FAILED, WALKED, GIVEN_UP, NO_WINNER])
 def test_one_process_decides_as_the_coordinator(whole: RunHarness, levels: tuple[Level, ...]) -> None:
     whole.begin(*levels, seed=SEED, surrogates=1)
     ended = whole.run()
@@ -54,7 +60,19 @@ def test_one_process_decides_as_the_coordinator(whole: RunHarness, levels: tuple
     assert _tables(run) == [whole.table(row.level, row.number) for row in ended.record.attempts]
     assert _attempts(run) == _recorded(ended.record)
     assert ended.record.recommendation is not None
+    assert (ended.record.null_test is not None) == needs_null_test(levels, ended.record.verdicts)
     assert run.recommendation.model_dump_json() == ended.record.recommendation.model_dump_json()
+
+
+def test_the_null_test_is_left_out_where_alpha_is_not_positive(whole: RunHarness) -> None:
+    """Seeds 12 and 3 end with a negative and a positive alpha."""
+    levels = (level("1", ANY), level("2", ANY, trials=12))
+    store = whole.context.store
+
+    without, tested = (run_in_process(levels, seed, store.arrays, None, surrogates=1) for seed in (12, 3))
+
+    assert (without.recommendation.skill.surrogates, tested.recommendation.skill.surrogates) == (0, 1)
+    assert without.recommendation.skill.out_of_sample.t < 0
 
 
 def test_without_holdout_candles_the_recommendation_says_so(whole: RunHarness) -> None:
@@ -79,7 +97,10 @@ def _attempts(run: InProcessRun) -> list[tuple[object, ...]]:
             (
                 each.level.name,
                 each.number,
-                each.inherited,
+                each.inherited.parameters,
+                each.inherited.reason,
+                each.until,
+                _windows(each.windows),
                 each.reused,
                 each.findings.passed,
                 each.findings.reason,
@@ -91,6 +112,10 @@ def _attempts(run: InProcessRun) -> list[tuple[object, ...]]:
     return found
 
 
+def _windows(windows) -> list[tuple[object, ...]]:
+    return [(each.number, each.reused, each.until, each.parameters) for each in windows]
+
+
 def _recorded(record: RunRecord) -> list[tuple[object, ...]]:
     rows = [(row, row.verdict) for row in record.attempts if row.verdict]
     return [
@@ -98,6 +123,9 @@ def _recorded(record: RunRecord) -> list[tuple[object, ...]]:
             row.level,
             row.number,
             row.inherited,
+            row.inherited_reason,
+            row.until,
+            _windows(row.windows),
             row.reused,
             verdict.passed,
             verdict.reason,

@@ -17,7 +17,8 @@ from workers.connection.signing import UNSIGNED
 from workers.monitoring.queue_history import read_history, record_sample
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.failed_jobs import failed_jobs, requeue
-from workers.queue.job_allowlist import FUNCTION, JobRefused, TrialJob
+from workers.queue.job_allowlist import JobRefused, TrialJob
+from workers.queue.messages import FUNCTION
 from workers.queue.trial_queue import MAINTENANCE_KEY, clean_in_turn
 from workers.worker.worker import TrialWorker, WorkerSettings
 

@@ -10,7 +10,7 @@ from optimizer.objective.objective import prepare_level
 from optimizer.search.in_process import search_in_process
 from optimizer.search.space import search_space
 from optimizer.search.trial_table import export
-from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, level
+from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, early, level
 from workers.coordinator.run.run_record import read_run
 
 SEED = 7
@@ -37,7 +37,7 @@ def test_one_process_gives_the_same_table_as_workers(harness: RunHarness, fields
 
 def test_one_process_gives_the_same_table_after_inheritance_and_on_retry(harness: RunHarness) -> None:
     written = level("2", ALMOST, retries=1, relax=0.5)
-    harness.begin(level("1", ANY), written, seed=SEED)
+    harness.begin(early("1", ANY), written, seed=SEED)
     harness.run()
     inherited = read_run(harness.context, "run").attempts[1].inherited
 

@@ -197,17 +197,17 @@ def test_the_recommendation_is_read_from_the_run_row(context, look) -> None:
     )
     before = look()
     assert (before.outcome, before.reason) == (None, "next: make the recommendation from the level results")
-    assert (before.levels[0].state, before.levels[0].null_test, before.recommendation) == ("passed", None, None)
+    assert (before.levels[0].state, before.record.null_test, before.recommendation) == ("passed", None, None)
 
     recommended(context, record)
 
     after = look()
     assert after.outcome is RunOutcome.PASSED
-    assert (after.recommendation.reason, after.levels[0].null_test.surrogates) == ("as weighed", 40)
+    assert (after.recommendation.reason, after.record.null_test.surrogates) == ("as weighed", 40)
     assert as_page(after)["recommendation"] == as_result(after)["recommendation"]
     assert as_page(after)["recommendation"]["action"] == "do_not_deploy"
     assert "evidence" not in as_page(after)["recommendation"]
-    assert as_page(after)["levels"][0]["null"]["pass_rate"] == 3 / 40
+    assert as_page(after)["null"]["pass_rate"] == 3 / 40
 
 
 def test_commands_and_page_show_the_same_values(context, look, storage) -> None:

@@ -12,7 +12,8 @@ from rq.exceptions import NoSuchJobError
 from rq.job import JobStatus
 
 from tradeschool.errors import TradeschoolError
-from workers.queue.job_allowlist import FUNCTION, MAX_BYTES, JobRefused, TrialJob, TrialQueue
+from workers.queue.job_allowlist import MAX_BYTES, JobRefused, TrialJob, TrialQueue
+from workers.queue.messages import FUNCTION, SURROGATE_FUNCTION
 
 ORDER = [FUNCTION, None, [{"v": 1}], {}]
 
@@ -49,6 +50,14 @@ def test_a_valid_job_gives_its_batch(connection: Redis) -> None:
     write(connection, "honest")
 
     assert TrialJob.fetch("honest", connection).payload() == {"v": 1}
+
+
+@pytest.mark.parametrize("function", [FUNCTION, SURROGATE_FUNCTION])
+def test_a_job_knows_which_of_the_two_functions_it_names(connection: Redis, function: str) -> None:
+    write(connection, "honest", data=data_of([function, None, [{"v": 1}], {}]))
+    job = TrialJob.fetch("honest", connection)
+
+    assert (job.payload(), job.function) == ({"v": 1}, function)
 
 
 @pytest.mark.parametrize(

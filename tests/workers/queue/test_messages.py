@@ -8,9 +8,17 @@ from pydantic import ValidationError
 
 from optimizer.search.sampler import TrialRequest
 from workers.connection.signing import Signer
-from workers.queue.messages import FUNCTION, VERSION, BatchResult, TrialBatch
+from workers.queue.messages import (
+    BATCHES,
+    FUNCTION,
+    SURROGATE_FUNCTION,
+    VERSION,
+    BatchResult,
+    SurrogateBatch,
+    TrialBatch,
+)
 from workers.queue.trial_queue import enqueue
-from workers.work_horse.evaluator import evaluate_trials
+from workers.work_horse.evaluator import evaluate_trials, run_surrogates
 
 
 def trial_request(number: int) -> TrialRequest:
@@ -42,6 +50,50 @@ def test_the_function_name_and_the_version_are_pinned() -> None:
     assert f"{evaluate_trials.__module__}.{evaluate_trials.__qualname__}" == FUNCTION
     assert (FUNCTION, VERSION) == ("workers.work_horse.evaluator.evaluate_trials", 1)
     assert set(TrialBatch.model_fields) == {"v", "study", "numbers", "parameters", "thresholds", "level", "digests"}
+
+
+def test_there_are_two_functions() -> None:
+    assert f"{run_surrogates.__module__}.{run_surrogates.__qualname__}" == SURROGATE_FUNCTION
+    assert {FUNCTION: TrialBatch, SURROGATE_FUNCTION: SurrogateBatch} == BATCHES
+    assert set(SurrogateBatch.model_fields) == {"v", "study", "numbers", "levels", "seed", "digests"}
+
+
+def surrogate_batch(plan) -> SurrogateBatch:
+    return SurrogateBatch(study="run-null", numbers=(3,), levels=(plan.level,), seed=7, digests={"a": "b"})
+
+
+def test_a_batch_of_surrogate_markets_survives_a_json_round_trip(plan) -> None:
+    batch = surrogate_batch(plan)
+
+    assert SurrogateBatch.parse(json.loads(json.dumps(batch.model_dump(mode="json")))) == batch
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"v": 2}, {"study": "../x"}, {"numbers": []}, {"numbers": [-1]}, {"levels": []}, {"seed": "x"}, {"url": "x"}],
+)
+def test_an_invalid_batch_of_surrogate_markets_is_refused(plan, change: dict) -> None:
+    payload = {**surrogate_batch(plan).model_dump(mode="json"), **change}
+
+    with pytest.raises(ValueError, match="not a batch of version 1"):
+        SurrogateBatch.parse(payload)
+
+
+def test_the_levels_of_surrogate_markets_have_one_holdout_period(plan) -> None:
+    """It is the period that the worker closes for all reads of the job."""
+    batch = surrogate_batch(plan).model_dump(mode="json")
+    other = {**batch["levels"][0], "holdout": {"start": "2023-01-01", "end": "2023-06-01"}}
+
+    with pytest.raises(ValueError, match="all levels must have the same holdout period"):
+        SurrogateBatch.parse({**batch, "levels": [*batch["levels"], other]})
+
+
+def test_the_request_digest_depends_on_everything_of_a_surrogate_market(plan) -> None:
+    batch = surrogate_batch(plan)
+    others = [{"numbers": (4,)}, {"seed": 8}, {"digests": {}}, {"levels": batch.levels * 2}, {"study": "other-null"}]
+
+    found = {batch.model_copy(update=change).request_digests() for change in ({}, *others)}
+    assert len(found) == len(others) + 1
 
 
 def test_a_batch_survives_a_json_round_trip(batch: TrialBatch) -> None:

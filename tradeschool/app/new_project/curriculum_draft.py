@@ -144,7 +144,8 @@ def _fitted(level: Level, store: Store, notes: list[str]) -> tuple[Level, list[s
     Raises:
         SettingsError: If no dataset is left.
     """
-    short = {each.dataset for each in plan_level(level, store) if each.evaluated <= 0} if level.datasets else set()
+    planned = plan_level(level, store) if level.datasets else []
+    short = {each.dataset for each in planned if each.evaluated <= 0 or each.searched_bars == 0}
     kept = tuple(each for each in level.datasets if each.dataset not in short)
     notes = notes + [f"{name} is left out: its window is shorter than the warm-up needs" for name in sorted(short)]
     if not kept:

@@ -27,10 +27,11 @@ COMMENTS = {
     "objective": "or another measure, module:NAME, or a list of them: docs/search.md",
     "sampler": "random, qmc, cmaes, gp, nsgaii, or module:NAME",
     "pruner": "percentile, hyperband, none",
-    "split": "in time order; embargo and warm-up come before validation and test",
+    "split": 'train of the first window as a share of the days; or scheme = "single": docs/curriculum.md',
     "gate": "targets on validation",
     "min_trades": "closed trades",
     "position_fraction": "notional of a position as a share of the equity",
+    "risk": "each account is sized to it on train; or max_drawdown = 0.15",
     "min_density": "minimum share of slots in which each market traded",
     "drawdown_limit": "a trial is pruned above this drawdown",
     "ranges": "lowest and highest value searched",
@@ -42,8 +43,8 @@ COMMENTS = {
 """What is said beside a field."""
 FIELDS = (
     "name", "title", "direction", "strategy", "trials", "lag", "mode", "objective", "sampler", "pruner", "datasets",
-    "split", "gate", "min_trades", "costs", "position_fraction", "min_density", "drawdown_limit", "ranges", "narrow",
-    "retries", "relax", "stress", "analyses",
+    "split", "gate", "min_trades", "costs", "position_fraction", "risk", "min_density", "drawdown_limit", "ranges",
+    "narrow", "retries", "relax", "stress", "analyses",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.validation.recommendation import needs_null_test
 from tradeschool.app.context import redis_url_of, searched_candles_of
 from tradeschool.app.notifications import notifications
 from tradeschool.app.search.search_request import SearchOptions, draw_seed
@@ -28,7 +29,7 @@ from workers.connection.signing import Signer
 from workers.coordinator.context import RunContext
 from workers.coordinator.run import run_record
 from workers.coordinator.run.curriculum_run import EndedRun, RunControl, run_levels
-from workers.coordinator.run.finalize import FinalizeOptions
+from workers.coordinator.run.finalize import NULL_TEST_NAME, FinalizeOptions, NullTestCallback, read_null_runs
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.isolation.strategy_allowlist import user_strategies
 from workers.monitoring.run_status import RunStatus, read_run_status
@@ -55,7 +56,10 @@ def context_of(settings: Settings) -> RunContext:
 
 
 def strategies_of(context: RunContext, levels: Sequence[Level]) -> tuple[str, ...]:
-    """Return the strategies that this command's workers may import: those of settings, levels and active runs."""
+    """Return the users' code that this command's workers may import: that of settings, levels and active runs.
+
+    Samplers are part of it, because a null test runs them on workers.
+    """
     under_way = [level for record in run_record.under_way(context) for level in record.levels]
     return tuple(dict.fromkeys((*context.work.strategies, *user_strategies([*levels, *under_way]))))
 
@@ -114,9 +118,20 @@ def run_curriculum(
             if not progress.is_done:
                 look()
 
-        last_step = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
+        last_step = FinalizeOptions(on_null_test=with_look(show_null_test(), look), wait_for_holdout=wait_for_holdout)
         control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=last_step)
         return run_levels(context, name, url, control)
+
+
+def with_look(tell: NullTestCallback, look: Look) -> NullTestCallback:
+    """Return a callback that shows the progress of a null test, and keeps its workers running until the last market."""
+
+    def told(done: int, wanted: int) -> None:
+        tell(done, wanted)
+        if done < wanted:
+            look()
+
+    return told
 
 
 def show_end(context: RunContext, ended: EndedRun, *, as_json: bool) -> None:
@@ -191,8 +206,12 @@ def _nothing() -> None:
 
 
 def is_at_its_end(context: RunContext, record: RunRecord) -> bool:
-    """Return whether no search is left."""
-    return isinstance(run_record.next_of(context, record), Recommend | End)
+    """Return whether no trial and no surrogate market is left to evaluate."""
+    action = run_record.next_of(context, record)
+    if not isinstance(action, Recommend):
+        return isinstance(action, End)
+    done = len(read_null_runs(context.folder(record.name) / NULL_TEST_NAME))
+    return done >= record.surrogates or not needs_null_test(record.levels, record.verdicts)
 
 
 def run_status_of(context: RunContext, record: RunRecord) -> RunStatus:

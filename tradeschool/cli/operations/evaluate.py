@@ -22,6 +22,7 @@ from workers.processes.worker_guard import continue_guarded
 from workers.queue.server_check import connect_to_work
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.shared_arrays import share
+from workers.work_horse.surrogate_markets import run_surrogate
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 MEGABYTE = 1_000_000
@@ -46,6 +47,7 @@ def evaluate(parent: int | None) -> None:
             strategies=AllowedStrategies(settings.work.strategies),
             load=load,
             store_of=partial(closed_for, store),
+            run_surrogate=run_surrogate,
         )
         work = settings.work
         watched = WorkerSettings(

@@ -11,6 +11,13 @@ from optimizer.level.spec import Mode
 from optimizer.runs.run_store import SURROGATES
 from tradeschool.app.search.search_request import MAX_SEED
 
+workers_option = click.option(
+    "-j",
+    "--workers",
+    type=click.IntRange(0),
+    help="Workers to start; 0 uses connected ones. [default: one per core if none is connected]",
+)
+
 MAX_SURROGATES = 10_000
 Command = Callable[..., None]
 OPTIONS = (
@@ -22,12 +29,7 @@ OPTIONS = (
     click.option("--level", "level_name", help="Search only this level."),
     click.option("--trials", type=click.IntRange(1), help="Trials per level. [default: the level's]"),
     click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed of the search. [default: random]"),
-    click.option(
-        "-j",
-        "--workers",
-        type=click.IntRange(0),
-        help="Workers to start; 0 uses connected ones. [default: one per core if none is connected]",
-    ),
+    workers_option,
     click.option(
         "--mode",
         type=click.Choice([mode.value for mode in Mode]),
@@ -69,8 +71,7 @@ OPTIONS = (
         type=click.IntRange(0, MAX_SURROGATES),
         default=SURROGATES,
         show_default=True,
-        help="Null test: surrogate markets without skill in which the search of each passed level is repeated; 0 "
-        "skips the test.",
+        help="Null test: surrogate markets without skill in which the whole curriculum is repeated; 0 skips the test.",
     ),
 )
 

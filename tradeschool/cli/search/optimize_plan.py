@@ -7,6 +7,7 @@ from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
 from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import window_level
 from optimizer.search.methods.requirements import check_sampler
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_request import SearchOptions
@@ -50,13 +51,20 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     console().print(
         f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
     )
-    embargo = f"before each part: embargo {level.split.embargo_days} days, warm-up {parts[0].warm_up} bars"
+    if level.split.is_walk_forward:
+        console().print(_windows_line(level))
+    if level.risk:
+        console().print(level.risk.sentence)
+    embargo = (
+        f"embargo before validation and test: {level.split.embargo_days} days; "
+        f"warm-up: {parts[0].warm_up} bars inside train, before validation and test"
+    )
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:
         stored = "-" if each.stored is None else f"{each.stored:,}"
         row = (str(each.window), f"{each.expected:,}", stored, f"{each.evaluated:,}")
-        table.add_row(each.dataset if each.part is Part.TRAIN else "", each.part, *row)
-    totals = {part: sum(each.evaluated for each in parts if each.part is part) for part in Part}
+        table.add_row(each.dataset if each.part is Part.TRAIN else "", _part_name(each), *row)
+    totals = {part: sum(each.evaluated for each in parts if each.part is part) for part in level.parts}
     table.add_section()
     for part, total in totals.items():
         table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
@@ -64,6 +72,21 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     for used in level.datasets:
         if used.rule:
             console().print(f"window of {used.dataset}: {used.window}, by rule: {used.rule}")
+
+
+def _windows_line(level: Level) -> str:
+    split, trials = level.split, window_level(level, 1).trials
+    start = "from the first day on" if split.anchored else "over days as many as before the first window"
+    return (
+        f"walk-forward: {split.windows} windows, each searched {start} in {trials} trials, then judged; "
+        f"the last search reads train, the whole range, in {level.trials} trials"
+    )
+
+
+def _part_name(planned: PlannedPart) -> str:
+    if planned.number is None:
+        return planned.part
+    return f"{planned.part}, window {planned.number}, searched {planned.searched} ({planned.searched_bars:,} bars)"
 
 
 def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
@@ -79,7 +102,10 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "costs": level.costs.model_dump(mode="json"),
         "position_fraction": level.position_fraction,
         "drawdown_limit": level.drawdown_limit,
+        "risk": level.risk.model_dump(mode="json") if level.risk else None,
         "embargo_days": level.split.embargo_days,
+        "scheme": level.split.scheme,
+        "window_trials": window_level(level, 1).trials if level.split.is_walk_forward else None,
         "datasets": [
             {"dataset": each.dataset, "window": str(each.window), "rule": each.rule or None} for each in level.datasets
         ],
@@ -87,11 +113,15 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
             {
                 "dataset": each.dataset,
                 "part": each.part,
+                "number": each.number,
+                "searched": str(each.searched) if each.searched else None,
+                "searched_bars": each.searched_bars,
                 "start": each.window.start.isoformat(),
                 "end": each.window.end.isoformat(),
                 "expected": each.expected,
                 "stored": each.stored,
                 "warm_up": each.warm_up,
+                "lead_in": each.lead_in,
                 "judged": each.evaluated,
             }
             for each in parts

@@ -1,5 +1,6 @@
 """`tradeschool optimize status`, `show`, `best` and `verify`: inspect a run and reproduce its trials."""
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -7,6 +8,7 @@ import click
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
+from optimizer.level.metric_names import RISK_METRICS
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
 from optimizer.report.labels import label
@@ -117,9 +119,11 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
     if not found:
         console().print("no feasible trial: every trial violated a constraint on train")
         return
-    table = Table("run", "trial", *(f"{label(name)} on train" for name in objectives[0]), "parameters")
+    figures = [name for name in RISK_METRICS if any(name in trial.user_attrs["metrics"] for _, trial in found)]
+    table = Table("run", "trial", *(f"{label(name)} on train" for name in objectives[0]), *figures, "parameters")
     for name, trial in found:
-        values = [f"{value:.3f}" for value in trial.values]
+        sizes = [trial.user_attrs["metrics"].get(each, math.nan) for each in figures]
+        values = [f"{value:.3f}" for value in (*trial.values, *sizes)]
         table.add_row(name, str(trial.number), *values, run_status.parameters_line(trial.params))
     console().print(table)
 
@@ -152,7 +156,8 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
 
 def _ranked_json(run: str, trial: FrozenTrial) -> dict[str, object]:
     value = {"value": trial.value} if len(trial.values) == 1 else {"values": named_values(trial)}
-    return {"run": run, "trial": trial.number, **value, "params": trial.params}
+    sizes = {name: trial.user_attrs["metrics"][name] for name in RISK_METRICS if name in trial.user_attrs["metrics"]}
+    return {"run": run, "trial": trial.number, **value, **sizes, "params": trial.params}
 
 
 def _latest(context: RunContext) -> str:

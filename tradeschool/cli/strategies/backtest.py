@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from optimizer.level.spec import Direction, Part, costs_of
+from optimizer.objective.sizing import WHOLE
 from tradeschool.app.backtesting import BacktestRequest, adjusted_costs, run_backtest
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
@@ -15,7 +16,7 @@ from tradeschool.cli.options.timerange import timerange_options
 from tradeschool.cli.strategies.backtest_comparison import compare
 from tradeschool.cli.strategies.backtest_recorded_trial import TrialSelection, show_replayed_trial
 from tradeschool.errors import SettingsError
-from tradeschool.views.backtest_result import OutputFiles, as_object, costs_as_json, show, show_costs
+from tradeschool.views.backtest_result import OutputFiles, as_object, costs_as_json, show, show_costs, show_size
 from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
@@ -33,6 +34,7 @@ class BacktestOptions:
     days: int | None
     direction: str | None
     fraction: float | None
+    size: float | None
     fee_bps: float | None
     slippage_bps: float | None
     financing_bps: float | None
@@ -52,6 +54,7 @@ class BacktestOptions:
                 financing=self.financing_bps,
             ),
             position_fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
+            size=self.size or (given.setup.size if given.setup else WHOLE),
             datasets=self.datasets,
             timerange=self.timerange,
             days=self.days,
@@ -81,6 +84,11 @@ class BacktestOptions:
 @click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Sides to trade.")
 @click.option(
     "--fraction", type=click.FloatRange(0, min_open=True), help="Position size: notional / equity. [default: 1]"
+)
+@click.option(
+    "--size",
+    type=click.FloatRange(0, min_open=True),
+    help="Share of the account that is traded, restored daily. [default: the run's, else 1]",
 )
 @click.option(
     "--costs",
@@ -140,11 +148,16 @@ def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles
     remarks = compare(settings, store, given.setup, found.setup) if given.setup else []
     outputs.write(found.title, found.tested)
     if as_json:
-        head = {"strategy": found.setup.strategy, "direction": found.setup.direction.value}
+        head = {
+            "strategy": found.setup.strategy,
+            "direction": found.setup.direction.value,
+            "size": found.setup.size,
+        }
         costs = costs_as_json(found.setup.costs, found.trading_costs)
         print_json({**head, "parameters": found.setup.parameters, **as_object(found.tested), "costs": costs})
     else:
         show(found.strategy, found.setup.parameters, found.tested)
+        show_size(found.setup.size, given.setup.leverage if given.setup else None)
         show_costs(found.setup.costs, found.trading_costs)
     for line in remarks:
         say(line)

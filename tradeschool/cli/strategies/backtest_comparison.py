@@ -7,6 +7,7 @@ from pathlib import Path
 from optimizer.level.spec import Part
 from optimizer.runs import fingerprint
 from optimizer.runs.fingerprint import LENGTH
+from optimizer.validation.holdout_log import window_days
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup, differences
 from tradeschool.errors import DataIncomplete
 from tradeschool.settings.model import Settings
@@ -51,4 +52,5 @@ def _looks(settings: Settings, setup: WinnerSetup, traded: BacktestSetup) -> Ite
 def _opened(folder: Path, setup: WinnerSetup, part: Part) -> str:
     if not folder.is_dir():
         return f"the time range overlaps {part}; the access is not logged: {folder} does not exist"
-    return log_part_access(folder, (setup.level, setup.attempt), part, setup.trial, now())
+    days = window_days(setup.windows(part))
+    return log_part_access(folder, (setup.level, setup.attempt), part, setup.trial, now(), days)

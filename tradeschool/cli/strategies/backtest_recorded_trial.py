@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.level.spec import Part
-from optimizer.objective.metrics import figures
 from optimizer.strategies.protocol import load, repaired
+from optimizer.validation.holdout_log import part_days
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import begun_trials, context_of
 from tradeschool.app.search.strategy_isolation import load_here
@@ -44,17 +44,15 @@ def show_replayed_trial(wanted: TrialSelection, outputs: OutputFiles, *, as_json
     for change in changed_since(context, record):
         say(f"changed since run {record.name} started: {change}")
     if wanted.part is not Part.TRAIN:
-        say(
-            log_part_access(
-                context.folder(record.name), (row.level, row.number), wanted.part, recorded.trial.number, now()
-            )
-        )
+        days = part_days(recorded.level, wanted.part)
+        attempt = (row.level, row.number)
+        say(log_part_access(context.folder(record.name), attempt, wanted.part, recorded.trial.number, now(), days))
     found = replay_trial(context, recorded)
     tested = [
         DatasetBacktest(prepared=prepared, run=run, benchmark=held)
         for prepared, run, held in zip(found.prepared, found.runs, found.benchmark, strict=True)
     ]
-    differences = recorded.differences(figures(found.runs))
+    differences = recorded.differences(found.metrics)
     outputs.write(recorded.name, tested)
     _print(recorded, tested, differences, as_json=as_json)
     if differences:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,17 +17,18 @@ from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, wait_for_leadership
 from workers.coordinator.recorded_run import RecordedRun
+from workers.coordinator.run.attempt_begin import begin_attempt
 from workers.coordinator.run.finalize import FinalizeOptions, run_finalizer, write_results
 from workers.coordinator.run.isolated_steps import judge
 from workers.coordinator.run.level_search import (
     DispatcherFactory,
     ProgressCallback,
     SearchContext,
-    begin_attempt,
     queue_dispatchers,
-    search_attempt,
+    search,
 )
 from workers.coordinator.run.run_record import end_reason, next_of, read_run, require_unchanged, save, with_candles
+from workers.coordinator.run.window_search import search_windows
 
 log = logging.getLogger(__name__)
 
@@ -106,30 +107,34 @@ def run_levels_with(dispatchers: DispatcherFactory, context: RunContext, name: s
 
 
 def finalize_again(
+    dispatchers: DispatcherFactory,
     context: RunContext,
     name: str,
     options: FinalizeOptions,
     stop: Callable[[], bool],
     *,
-    levels: Sequence[str] = (),
     surrogates: int = 0,
 ) -> RunRecord:
-    """Extend the null tests of these levels to `surrogates` markets, and renew the recommendation of an ended run.
+    """Extend the null test to `surrogates` markets, and renew the recommendation of an ended run.
 
     Raises:
         KeyboardInterrupt: `stop` has returned True.
-        SettingsError: A level was not judged, or code, settings or candles of the run have changed.
+        SettingsError: Code, settings or candles of the run have changed.
         LeadershipLost: Another process may execute the run.
+        ServiceUnreachable: Redis stays away during the null test.
     """
     with about(run=name), _acquire(context, name, stop) as leadership:
         record = read_run(context, name)
         require_unchanged(context, record)
-        with run_finalizer(context, leadership, stop, options) as finalizer:
-            for level in levels:
-                record = finalizer.with_null_test(record, level, surrogates)
+        search_context = SearchContext(
+            dispatchers=dispatchers, leadership=leadership, outage=Outage(), on_progress=_no_progress, stop=stop
+        )
+        with run_finalizer(context, search_context, options) as finalizer:
+            if surrogates:
+                record = finalizer.with_null_test(record, surrogates)
             action = next_of(context, record.model_copy(update={"recommendation": None}))
-            if isinstance(action, Recommend):
-                record = finalizer.finalize(record, action)
+            if isinstance(action, Recommend) and record.recommendation:
+                record = finalizer.recommend(record, action)
                 write_results(context, record, End(action.outcome, action.level))
         return record
 
@@ -169,7 +174,9 @@ def _take_step(search_context: SearchContext, run: RecordedRun, action: NextActi
             context.require_candles(record.level(level))
             attempt = record.attempt(level, number) or begin_attempt(run, level, number)
             record = save(context, with_candles(context, record.with_attempt(attempt), level))
-            search_attempt(search_context, run.with_record(record), attempt)
+            record = search_windows(search_context, run.with_record(record), attempt).record
+            attempt = record.attempt(level, number) or attempt
+            search(search_context, run.with_record(record), attempt, None)
             search_context.require_leadership()  # another process may have written to the run
             save(context, record.with_attempt(attempt.model_copy(update={"searched": True})))
         case Judge(level, number):
@@ -180,9 +187,12 @@ def _take_step(search_context: SearchContext, run: RecordedRun, action: NextActi
             search_context.require_leadership()
             _record_verdict(run, judged)
         case Recommend():
-            options = control.finalize
-            with run_finalizer(context, search_context.leadership, search_context.stop, options) as finalizer:
+            with run_finalizer(context, search_context, control.finalize) as finalizer:
                 finalizer.finalize(record, action)
+
+
+def _no_progress(*_: object) -> None:
+    """Report nothing: no trial is searched."""
 
 
 def _record_verdict(run: RecordedRun, judged: AttemptRow) -> None:

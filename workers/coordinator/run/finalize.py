@@ -1,4 +1,4 @@
-"""The last step of a run: null tests, recommendation and result files."""
+"""The last step of a run: null test, recommendation and result files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,23 +10,29 @@ from pydantic import JsonValue, ValidationError
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.report.files import write_escalation, write_lineage, write_null_test, write_report
 from optimizer.runs.run_store import RunRecord
-from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of
+from optimizer.validation.analyses.null_test import null_test_of
 from optimizer.validation.evidence import NullRun
+from optimizer.validation.recommendation import needs_null_test
 from tradeschool.atomic_files import append_line
-from tradeschool.errors import SettingsError, StoreUnwritable
+from tradeschool.errors import StoreUnwritable
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.leadership import LeadershipLock, require_leadership
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import isolated_steps
+from workers.coordinator.run.level_search import SearchContext
 from workers.coordinator.run.run_record import end_reason, save
+from workers.coordinator.study.coordinator import coordinate
+from workers.coordinator.study.job_recovery import CoordinatorSettings
+from workers.coordinator.study.surrogate_run import SurrogateRun
 from workers.processes.process_group import ProcessGroup, cores, process_group
+from workers.queue.job_names import null_study
+from workers.queue.messages import curriculum_digests
 
 NULL_TEST_NAME = "null.jsonl"
-"""File in a level's folder with the outcome of each surrogate market, so that none is searched twice."""
+"""File in a run's folder with the outcome of each surrogate market, so that none is searched twice."""
 
-NullTestCallback = Callable[[str, int, int], None]
-"""Called with a level, the finished surrogate markets and their planned number."""
+NullTestCallback = Callable[[int, int], None]
+"""Called again and again with the finished surrogate markets and their planned number."""
 
 
 def _nothing(*_: object) -> None:
@@ -47,90 +53,111 @@ class RunFinalizer:
     """Executes the last step of a run under its lock; made by `run_finalizer`."""
 
     def __init__(
-        self,
-        context: RunContext,
-        leadership: LeadershipLock,
-        stop: Callable[[], bool],
-        options: FinalizeOptions,
-        processes: ProcessGroup,
+        self, context: RunContext, search_context: SearchContext, options: FinalizeOptions, processes: ProcessGroup
     ) -> None:
-        self._context, self._leadership, self._stop, self._options, self._processes = (
-            context,
-            leadership,
-            stop,
-            options,
-            processes,
-        )
+        self._context, self._search_context, self._options = context, search_context, options
+        self._processes = processes
 
     def finalize(self, record: RunRecord, action: Recommend) -> RunRecord:
-        """Run the null tests and store the recommendation; the updated record.
+        """Run the null test and store the recommendation; the updated record.
 
         Raises:
             KeyboardInterrupt: `stop` has returned True.
             LeadershipLost: Another process may execute the run.
             DataError: Candles of the run are missing, or changed.
+            ServiceUnreachable: Redis stays away during the null test.
         """
-        if action.outcome is RunOutcome.PASSED:
-            self._options.wait_for_holdout(lambda: self._context.holdout_missing(record.level(action.level)) is None)
-        else:
+        last = record.levels[-1]
+        if record.verdicts.keys() & {last.name}:
+            self._options.wait_for_holdout(lambda: self._context.holdout_missing(last) is None)
+        if action.outcome is not RunOutcome.PASSED:
             attempt, reason = record.last(action.level), end_reason(record, action.outcome, action.level)
             assert attempt is not None, "what is given up was tried"
             folder = self._context.folder(record.name)
             _record_once(folder, "level_escalated", level=action.level, attempt=attempt.number, reason=reason)
-        # A null test of a failed gate has no meaning.
-        passed = [row.level for row in record.attempts if row.verdict and row.verdict.passed]
-        for level in passed if record.surrogates else ():
-            record = self.with_null_test(record, level, record.surrogates)
+        if record.surrogates and needs_null_test(record.levels, record.verdicts):
+            record = self.with_null_test(record, record.surrogates)
+        return self.recommend(record, action)
+
+    def recommend(self, record: RunRecord, action: Recommend) -> RunRecord:
+        """Store the recommendation, with the null test so far; the updated record.
+
+        Raises:
+            KeyboardInterrupt, LeadershipLost, DataError: As `finalize`.
+        """
         recommendation = isolated_steps.evaluate(
-            RecordedRun(context=self._context, record=record), action, self._processes, self._stop
+            RecordedRun(context=self._context, record=record), action, self._processes, self._search_context.stop
         )
-        require_leadership(self._leadership)
+        self._search_context.require_leadership()
         before = record.recommendation
         if before is None or (before.action, before.reason) != (recommendation.action, recommendation.reason):
             said = f"{recommendation.rule}: {recommendation.reason}"
             self._record(record, "recommendation", action=recommendation.action_words, reason=said)
         return save(self._context, record.model_copy(update={"recommendation": recommendation}))
 
-    def with_null_test(self, record: RunRecord, level: str, count: int) -> RunRecord:
-        """Run the null test of a judged level over at least `count` surrogate markets; the updated record.
+    def with_null_test(self, record: RunRecord, count: int) -> RunRecord:
+        """Run the null test of a run over at least `count` surrogate markets; the updated record.
 
-        Finished markets are kept in a file; a kill loses only those in progress.
+        The markets are jobs on the queue. Finished ones are kept in a file; a kill loses only those in progress.
 
         Raises:
-            SettingsError: The level was not judged.
-            KeyboardInterrupt, LeadershipLost, DataError: As `finalize`.
+            DataIncomplete: Every worker that was asked lacks candles, or holds others.
+            KeyboardInterrupt, LeadershipLost, DataError, ServiceUnreachable: As `finalize`.
         """
-        rows = [row for row in record.attempts if row.level == level and row.verdict]
-        if not rows:
-            raise SettingsError(f"run {record.name}: level {level} was not judged yet")
-        self._context.require_candles(record.level(level))
-        null_spec = NullTestSpec(
-            level=record.level(level), attempts=len(rows), inherited=rows[0].inherited, seed=record.seed
-        )
-        null = null_test_of(
-            null_spec, self._null_runs(self._context.folder(record.name) / level / NULL_TEST_NAME, null_spec, count)
-        )
-        require_leadership(self._leadership)
-        write_null_test(self._context.results_dir, self._context.folder(record.name), level, null)
-        if record.null_tests.get(level) == null:
+        for level in record.levels:
+            self._context.require_candles(level)
+        folder = self._context.folder(record.name)
+        null = null_test_of(record.levels, [*self._null_runs(record, folder / NULL_TEST_NAME, count).values()])
+        self._search_context.require_leadership()
+        if null is None or record.null_test == null:
             return record
-        self._record(record, "null_test_measured", level=level, said=null.sentence)
-        return save(self._context, record.model_copy(update={"null_tests": {**record.null_tests, level: null}}))
+        write_null_test(self._context.results_dir, folder, null)
+        self._record(record, "null_test_measured", said=null.sentence)
+        return save(self._context, record.model_copy(update={"null_test": null}))
 
-    def _null_runs(self, path: Path, null_spec: NullTestSpec, count: int) -> list[NullRun]:
-        """The outcomes in the file plus the missing ones, in order of number."""
-        null_runs = read_null_runs(path, null_spec.attempts)
-        missing = [number for number in range(count) if number not in null_runs]
+    def _null_runs(self, record: RunRecord, path: Path, count: int) -> dict[int, NullRun]:
+        """The outcomes in the file plus the missing ones."""
+        null_runs, given_up = read_null_runs(path), set[int]()
+        study, levels = null_study(record.name), record.levels
+
+        def missing() -> list[int]:
+            return [number for number in range(count) if number not in null_runs and number not in given_up]
+
+        if not missing():
+            return null_runs
+        digests = curriculum_digests(levels, self._context.searched(levels[0]))
+
+        def report(progress: object) -> None:
+            del progress
+            self._options.on_null_test(len(null_runs), max(count, len(null_runs)))
 
         def on_run(null_run: NullRun) -> None:
             append_line(path, null_run.model_dump_json())
             null_runs[null_run.surrogate] = null_run
-            self._options.on_null_test(null_spec.level.name, len(null_runs), max(count, len(null_runs)))
-            if self._stop():
-                raise KeyboardInterrupt
+            report(null_run)
 
-        isolated_steps.run_null_tests(self._context, null_spec, missing, self._processes, on_run, self._stop)
-        return [null_runs[number] for number in sorted(null_runs)]
+        def give_up(number: int, reason: str) -> None:
+            given_up.add(number)
+            self._record(record, "surrogate_given_up", surrogate=number, reason=reason)
+
+        def make() -> SurrogateRun:
+            self._search_context.require_leadership()
+            return SurrogateRun(
+                study=study,
+                levels=levels,
+                seed=record.seed,
+                digests=digests,
+                missing=missing(),
+                dispatcher=self._search_context.dispatchers(study),
+                settings=CoordinatorSettings(),
+                on_run=on_run,
+                given_up=give_up,
+            )
+
+        stop, outage = self._search_context.stop, self._search_context.outage
+        if coordinate(make, outage=outage, stop=stop, report=report) is None:
+            raise KeyboardInterrupt
+        return null_runs
 
     def _record(self, record: RunRecord, event: str, **facts: JsonValue) -> None:
         event_log.record(self._context.folder(record.name), event, **facts)
@@ -138,11 +165,11 @@ class RunFinalizer:
 
 @contextmanager
 def run_finalizer(
-    context: RunContext, leadership: LeadershipLock, stop: Callable[[], bool], options: FinalizeOptions
+    context: RunContext, search_context: SearchContext, options: FinalizeOptions
 ) -> Iterator[RunFinalizer]:
     """A finalizer with `options.processes` processes until the block ends."""
     with process_group(options.processes) as processes:
-        yield RunFinalizer(context, leadership, stop, options, processes)
+        yield RunFinalizer(context, search_context, options, processes)
 
 
 def write_results(context: RunContext, record: RunRecord, end: End) -> None:
@@ -162,8 +189,8 @@ def _record_once(folder: Path, event: str, **facts: JsonValue) -> None:
         event_log.record(folder, event, **facts)
 
 
-def read_null_runs(path: Path, attempts: int) -> dict[int, NullRun]:
-    """The complete outcomes of a file by number, without those of another number of attempts.
+def read_null_runs(path: Path) -> dict[int, NullRun]:
+    """The complete outcomes of a file by number.
 
     Raises:
         StoreUnwritable: The file cannot be read.
@@ -178,6 +205,5 @@ def read_null_runs(path: Path, attempts: int) -> dict[int, NullRun]:
     for line in lines:
         with suppress(ValidationError):  # cut by a kill
             null_run = NullRun.model_validate_json(line)
-            if null_run.attempts_allowed == attempts:
-                found[null_run.surrogate] = null_run
+            found[null_run.surrogate] = null_run
     return found

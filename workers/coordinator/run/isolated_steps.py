@@ -3,19 +3,12 @@
 Each step is one function; the strategy's process calls the same function with arguments that were sent as JSON.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optimizer.curriculum.state_machine import Recommend, RunOutcome
-from optimizer.level.spec import Level
 from optimizer.runs.run_store import AttemptRow
-from optimizer.validation.analyses.null_test import NullTestSpec, run_null_test
-from optimizer.validation.evidence import NullRun
 from optimizer.validation.recommendation import Recommendation
-from tradeschool.store import Store
-from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import level_search
 from workers.coordinator.run.run_evidence import evaluate_run
@@ -53,47 +46,6 @@ def evaluate(run: RecordedRun, action: Recommend, processes: ProcessGroup, stop:
     return Recommendation.model_validate_json(host.call(code, "evaluate", facts, step="evaluating the run", stop=stop))
 
 
-def run_null_tests(
-    context: RunContext,
-    null_spec: NullTestSpec,
-    numbers: Sequence[int],
-    processes: ProcessGroup,
-    on_run: Callable[[NullRun], None],
-    stop: StopCheck,
-) -> None:
-    """Search each of these surrogate markets; `on_run` is called with each outcome, in order."""
-    found = host_for([null_spec.level])
-    if found is None:
-        for each in _null_runs(context.searched(null_spec.level), null_spec, numbers, processes):
-            on_run(each)
-        return
-    host, code = found
-    left = [*numbers]
-
-    def on_part(content: str) -> None:
-        on_run(NullRun.model_validate_json(content))
-        del left[0]
-
-    facts = {
-        "context": context.as_json(),
-        "null_spec": {**asdict(null_spec), "level": null_spec.level.model_dump_json()},
-        "numbers": left,  # after a retry, those that are still missing
-        "processes": processes.count,
-    }
-    step = f"the null test of level {null_spec.level.name}"
-    host.call(code, "null_test", facts, step=step, on_part=on_part, stop=stop)
-
-
-def _null_runs(
-    store: Store, null_spec: NullTestSpec, numbers: Sequence[int], processes: ProcessGroup
-) -> Iterable[NullRun]:
-    return processes.share(partial(_null_run, null_spec, store), numbers)
-
-
-def _null_run(null_spec: NullTestSpec, store: Store, number: int) -> NullRun:
-    return run_null_test(null_spec, store.arrays, number)
-
-
 def _judge_here(facts: Mapping[str, Any], emit: Emit) -> str:
     del emit
     row = AttemptRow.model_validate_json(facts["row"])
@@ -107,18 +59,8 @@ def _evaluate_here(facts: Mapping[str, Any], emit: Emit) -> str:
         return evaluate_run(RecordedRun.from_json(facts), action, processes).model_dump_json()
 
 
-def _run_null_tests_here(facts: Mapping[str, Any], emit: Emit) -> None:
-    content = facts["null_spec"]
-    null_spec = NullTestSpec(**{**content, "level": Level.model_validate_json(content["level"])})
-    with process_group(facts["processes"]) as processes:
-        store = RunContext.from_json(facts["context"]).searched(null_spec.level)
-        for each in _null_runs(store, null_spec, facts["numbers"], processes):
-            emit(each.model_dump_json())
-
-
 STEPS: Mapping[str, Callable[[Mapping[str, Any], Emit], object]] = {
     "judge": _judge_here,
     "evaluate": _evaluate_here,
-    "null_test": _run_null_tests_here,
 }
 """The function of each step in a strategy's process."""

@@ -8,18 +8,20 @@ from functools import partial
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import relaxed_by
+from optimizer.curriculum.earlier_choices import window_before
 from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copy_trials
-from optimizer.level.spec import Level, Part
+from optimizer.level.spec import Level, Parameters, Part
+from optimizer.level.walk_forward import last_search
 from optimizer.report.files import write_findings
 from optimizer.runs import fingerprint
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
+from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
-from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
-from optimizer.validation.holdout_log import log_access
+from optimizer.validation.holdout_log import log_access, out_of_sample_days, part_days
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
+from optimizer.validation.walk_forward import SearchedWindow
 from optimizer.validation.winner_setup import WinnerSetup, setup_of
 from tradeschool.errors import TrialDiffers
 from workers.connection.reconnect import Outage
@@ -31,6 +33,7 @@ from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
+from workers.queue.job_names import is_null_study
 from workers.queue.messages import level_digests
 from workers.queue.trial_queue import connect
 
@@ -45,45 +48,18 @@ log = logging.getLogger(__name__)
 
 def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
     """Dispatchers to the workers of a Redis queue."""
+    work = context.work
 
     def dispatcher(study: str) -> Dispatcher:
         return QueueDispatcher(
             TrialQueue(connection=connect(redis_url)),
             study=study,
             url=redis_url,
-            job_timeout_seconds=context.work.trial_timeout_seconds,
+            job_timeout_seconds=work.surrogate_timeout_seconds if is_null_study(study) else work.trial_timeout_seconds,
             signer=context.signer,
         )
 
     return dispatcher
-
-
-def begin_attempt(run: RecordedRun, level: str, number: int) -> AttemptRow:
-    """Start an attempt: fix fingerprints, inherited parameters and reused trials."""
-    context, record = run.context, run.record
-    before = record.before(level)
-    verdict = before_verdict(record, level)
-    earlier = record.attempt(level, number - 1)
-    attempt = AttemptRow(
-        level=level,
-        number=number,
-        fingerprints={
-            "code": record.fingerprints["code"],
-            "candles": fingerprint.of_data(context.digests(record.level(level))),
-        },
-        inherited=verdict.parameters if before and verdict else None,
-        reused=len(run.trials(earlier)) if earlier else 0,
-    )
-    trials = record.searched_level(attempt).trials
-    run.log_event("level_started", level=level, attempt=number, trials=trials)
-    return attempt
-
-
-def before_verdict(record: RunRecord, level: str) -> Verdict | None:
-    """The verdict on the level before; None for the first level."""
-    before = record.before(level)
-    last = record.last(before.name) if before else None
-    return last.verdict if last else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,18 +83,19 @@ class SearchContext:
         require_leadership(self.leadership)
 
 
-def search_attempt(search_context: SearchContext, run: RecordedRun, attempt: AttemptRow) -> None:
-    """Evaluate and commit every trial of an attempt, after copying the reused ones.
+def search(search_context: SearchContext, run: RecordedRun, attempt: AttemptRow, window: WindowRow | None) -> None:
+    """Evaluate and commit every trial of an attempt's search, or of a window's, after copying the reused ones.
 
     Raises:
         KeyboardInterrupt: `stop` has returned True before the last trial.
         LeadershipLost: Another process may execute the run.
         DataIncomplete, SettingsError, ServiceUnreachable: See `workers.coordinator.run.curriculum_run.run_levels`.
     """
-    facts = _facts(run.record, attempt)
-    study = open_study(run.context.storage_url, run.record.study(attempt.level, attempt.number), facts)
+    facts = study_facts(run.record, attempt, window)
+    name = run.record.study(attempt.level, attempt.number, window.number if window else None)
+    study = open_study(run.context.storage_url, name, facts)
     try:
-        _carry_over(run, attempt, study)
+        _carry_over(run, attempt, window, study)
         _coordinate(search_context, run, attempt, study, facts)
     finally:
         study.close()
@@ -142,32 +119,69 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
         reused=attempt.reused,
         predecessor=_predecessor(run, attempt.level),
         seed=record.seed,
+        windows=[searched_window(run, attempt, each) for each in attempt.windows],
     )
 
-    def on_access(part: Part, numbers: Sequence[int]) -> None:
-        log_access(run.folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
+    def on_access(part: Part, numbers: Sequence[int], window: int | None) -> None:
+        days = part_days(level, part) if window is None else out_of_sample_days(level, window)
+        now, name = datetime.now(UTC), level.name
+        log_access(
+            run.folder,
+            part,
+            level=name,
+            attempt=attempt.number,
+            window=window,
+            trials=numbers,
+            now=now,
+            days=days,
+        )
 
-    def repeat(number: int, train: Sequence[Prepared]) -> None:
-        _require_repeatable(record, attempt, verify(run, attempt, number, train), number)
+    def repeat(number: int, train: Sequence[Prepared], window: int | None) -> None:
+        found = verify(run, attempt, number, train, attempt.window(window) if window else None)
+        _require_repeatable(record, attempt, found, number)
 
     findings = judge_attempt(case, store.arrays, on_access, repeat)
-    write_findings(run.context.results_dir, run.folder, findings, _setup(run, attempt, findings))
-    return attempt.model_copy(update={"verdict": _verdict(findings)})
+    judged = attempt.model_copy(update={"verdict": _verdict(findings), "windows": _judged_windows(attempt, findings)})
+    write_findings(run.context.results_dir, run.folder, findings, _setup(run, attempt, findings), judged)
+    return judged
 
 
-def verify(run: RecordedRun, attempt: AttemptRow, number: int, train: Sequence[Prepared]) -> list[ColumnDifference]:
-    """Sample and evaluate a trial again; the differences from its record, normally none.
+def searched_window(run: RecordedRun, attempt: AttemptRow, window: WindowRow) -> SearchedWindow:
+    """A window of an attempt with its trials."""
+    return SearchedWindow(
+        number=window.number,
+        level=run.record.study_level(attempt, window),
+        trials=run.trials(attempt, window),
+        reused=window.reused,
+        until=window.until,
+    )
 
-    A reused trial is verified in the attempt that evaluated it, a repeated one at its original. `train` are the
-    level's bars, the same for all attempts.
+
+def _judged_windows(attempt: AttemptRow, findings: AttemptFindings) -> tuple[WindowRow, ...]:
+    """The windows with their metrics out of sample; unchanged if the attempt has no winner."""
+    if not findings.window_metrics:
+        return attempt.windows
+    pairs = zip(attempt.windows, findings.window_metrics, strict=True)
+    return tuple(window.model_copy(update={"validation": dict(found)}) for window, found in pairs)
+
+
+def verify(
+    run: RecordedRun, attempt: AttemptRow, number: int, train: Sequence[Prepared], window: WindowRow | None = None
+) -> list[ColumnDifference]:
+    """Sample and evaluate a trial of an attempt or a window again; the differences from its record, normally none.
+
+    A reused trial is verified in the attempt that evaluated it, a repeated one at its original. `train` are the bars
+    of the search, the same for all attempts.
     """
-    record, trials = run.record, run.trials(attempt)
+    record, trials = run.record, run.trials(attempt, window)
     number = evaluated_number(trials, number)
-    if number < attempt.reused:
+    if number < (window or attempt).reused:
         earlier = record.attempt(attempt.level, attempt.number - 1)
         assert earlier is not None, "reused trials have an earlier attempt"
-        return verify(run, earlier, number, train)
-    return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
+        return verify(run, earlier, number, train, earlier.window(window.number) if window else None)
+    facts = study_facts(record, attempt, window)
+    space = search_space(facts.level, facts.seed, facts.first_points)
+    return differences(facts.level, space, trials, number, train)
 
 
 def _setup(run: RecordedRun, attempt: AttemptRow, findings: AttemptFindings) -> WinnerSetup | None:
@@ -181,8 +195,11 @@ def _setup(run: RecordedRun, attempt: AttemptRow, findings: AttemptFindings) -> 
         attempt=attempt.number,
         trial=winner.number,
         parameters=winner.parameters,
+        size=winner.size,
+        leverage=winner.leverage,
         code=fingerprint.of_code(),
         digests=run.context.digests(findings.level),
+        windows=findings.case.windows,
     )
 
 
@@ -196,29 +213,36 @@ def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[
     log.warning("winner differs", extra={"action": "winner_differs", "run": record.name, "reason": message})
 
 
-def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
-    facts = _facts(record, attempt)
-    return search_space(facts.level, facts.seed, facts.first_points)
-
-
-def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
-    """The facts of the study; a retry reuses the trials of its predecessor, first points included."""
-    level = record.searched_level(attempt)
+def study_facts(record: RunRecord, attempt: AttemptRow, window: WindowRow | None = None) -> StudyFacts:
+    """The facts of an attempt's study, or of a window's."""
+    level = record.study_level(attempt, window)
     return StudyFacts(
         level=level,
         seed=record.seed,
         fingerprints=attempt.fingerprints,
-        first_points=starting_points(level, attempt.number, attempt.inherited, record.seed),
-        reused=attempt.reused,
+        first_points=_first_points(record, attempt, window, level),
+        reused=(window or attempt).reused,
     )
 
 
-def _carry_over(run: RecordedRun, attempt: AttemptRow, study: OpenStudy) -> None:
-    earlier = run.record.attempt(attempt.level, attempt.number - 1)
+def _first_points(
+    record: RunRecord, attempt: AttemptRow, window: WindowRow | None, level: Level
+) -> tuple[Parameters, ...]:
+    """The first points of a search: around the choice of the window before, then around what it inherits."""
+    number = window.number if window else last_search(record.level(attempt.level))
+    before = window_before(attempt.windows, number)
+    choices = [before.parameters if before else None, (window or attempt).inherited]
+    return starting_points(level, attempt.number, choices, record.seed)
+
+
+def _carry_over(run: RecordedRun, attempt: AttemptRow, window: WindowRow | None, study: OpenStudy) -> None:
+    record, earlier = run.record, run.record.attempt(attempt.level, attempt.number - 1)
     if earlier is None:
         return
-    level, was = run.record.searched_level(attempt), run.record.searched_level(earlier)
-    copy_trials(study, run.trials(earlier)[: attempt.reused], distributions(level), was=was.gate, now=level.gate)
+    level, was = record.study_level(attempt, window), record.searched_level(earlier)
+    trials = run.trials(earlier, earlier.window(window.number) if window else None)
+    reused = (window or attempt).reused
+    copy_trials(study, trials[:reused], distributions(level), was=was.gate, now=level.gate)
 
 
 def _coordinate(
@@ -249,11 +273,11 @@ def _coordinate(
 
 
 def _predecessor(run: RecordedRun, level: str) -> PreviousLevel | None:
-    before, verdict = run.record.before(level), before_verdict(run.record, level)
+    before = run.record.passed_before(level)
     last = run.record.last(before.name) if before else None
-    if last is None or verdict is None or verdict.parameters is None:
+    if last is None or last.verdict is None or last.verdict.parameters is None:
         return None
-    return PreviousLevel(level=run.record.searched_level(last), winner=verdict.parameters, trials=run.trials(last))
+    return PreviousLevel(level=run.record.searched_level(last), winner=last.verdict.parameters, trials=run.trials(last))
 
 
 def _verdict(findings: AttemptFindings) -> Verdict:
@@ -271,4 +295,5 @@ def _verdict(findings: AttemptFindings) -> Verdict:
         figures=figures,
         shortfall={} if findings.passed else shortfall(findings),
         relaxed=findings.case.relaxed,
+        skill=findings.skill,
     )

@@ -1,6 +1,6 @@
 """Gathers the evidence of an ended run for its recommendation: winner, trials, holdout period and analyses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,10 @@ from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.state_machine import Recommend
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
+from optimizer.objective.choices import Choice
 from optimizer.objective.objective import prepare_level
 from optimizer.report.files import read_json
-from optimizer.runs.run_store import AttemptRow, Verdict
+from optimizer.runs.run_store import AttemptRow, Verdict, WindowRow
 from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import (
     NOT_REACHED,
@@ -25,7 +26,7 @@ from optimizer.validation.evidence_collection import (
     gather_evidence,
     holdout_bars,
 )
-from optimizer.validation.holdout_log import HOLDOUT, log_access
+from optimizer.validation.holdout_log import HOLDOUT, holdout_days, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
@@ -44,23 +45,23 @@ def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -
         DataError: Candles of the run are missing, or changed.
     """
     record = run.record
-    judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
+    judged = record.verdicts
     subject = _subject(run, action, judged)
     analyses = _analyses(run, subject.level.name) if subject else {}
-    far = may_open_holdout(action.outcome, record.levels, judged)
+    far = may_open_holdout(record.levels, judged)
     return recommend(
         outcome=action.outcome,
         levels=record.levels,
         verdicts=judged,
         forced=[each.what for each in record.forced],
         evidence=_evidence(run, subject, processes, may_open=far) if subject else None,
-        null_tests=record.null_tests,
+        null_test=record.null_test,
         analyses=analyses,
     )
 
 
 def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict]) -> EvaluatedWinner | None:
-    """The winner that is evaluated; None if its level has none."""
+    """The winner that is evaluated; None if no level has one."""
     record = run.record
     name = examined_level(record.levels, judged, action.level)
     row, verdict = record.last(name), judged[name]
@@ -71,14 +72,25 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
+        size=verdict.size,
         trials=run.trials(row),
-        trials_of_run=counted_trials(_own_trials(run, each) for each in record.attempts),
+        out_of_sample=verdict.skill,
+        looks=[row.verdict.skill for row in record.attempts if row.verdict and row.verdict.skill],
+        trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
+        windows=[_choice(each) for each in row.windows],
     )
 
 
-def _own_trials(run: RecordedRun, row: AttemptRow) -> Sequence[FrozenTrial]:
-    return run.trials(row)[row.reused :]
+def _choice(window: WindowRow) -> Choice:
+    return Choice(parameters=window.parameters, size=window.size)
+
+
+def _own_trials(run: RecordedRun, row: AttemptRow) -> Iterator[Sequence[FrozenTrial]]:
+    """Yield the trials of an attempt's search and of its windows, without those carried over."""
+    yield run.trials(row)[row.reused :]
+    for window in row.windows:
+        yield run.trials(row, window)[window.reused :]
 
 
 def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool) -> Evidence:
@@ -88,10 +100,11 @@ def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGrou
     holdout = None
     if lacking is None:
         trials, now = [subject.trial], datetime.now(UTC)
-        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
+        days = holdout_days(level)
+        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now, days=days)
         holdout = holdout_bars(level, context.holdout.arrays)
     store = context.searched(level)
-    prepared = {part: prepare_level(level, part, store.arrays) for part in Part}
+    prepared = {part: prepare_level(level, part, store.arrays) for part in level.parts}
     return gather_evidence(
         subject, prepared, store.arrays, partial(_measure, processes, store, level), holdout, lacking
     )

@@ -17,10 +17,12 @@ from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import backtest, prepare_level
+from optimizer.objective.choices import Choice, trade_choices
+from optimizer.objective.objective import evaluate_runs, prepare_level, stored_metrics
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.validation.holdout_log import log_access
+from optimizer.validation.holdout_log import Days, log_access
+from optimizer.validation.selection import choice_of
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
@@ -57,6 +59,13 @@ class RecordedTrial:
         return self.row.verdict is not None and self.row.verdict.trial == self.trial.number
 
     @property
+    def choices(self) -> list[Choice]:
+        """What trades the part: the trial, or on validation of a walk-forward the choice of each window."""
+        if self.part is Part.VALIDATION and self.row.windows:
+            return [Choice(parameters=each.parameters, size=each.size) for each in self.row.windows]
+        return [choice_of(self.trial)]
+
+    @property
     def datasets_run(self) -> int:
         """Number of datasets that its figures on this part cover; a pruned trial covers fewer on train."""
         is_cut = self.trial.state is TrialState.PRUNED and self.part is Part.TRAIN
@@ -85,6 +94,8 @@ class ReplayedTrial:
 
     prepared: Sequence[Prepared]
     runs: Sequence[BacktestRun]
+    """At the size of the trial's account."""
+    metrics: Mapping[str, float]
     benchmark: Sequence[BacktestRun]
     """Buy-and-hold on the same bars."""
 
@@ -107,6 +118,11 @@ def find_trial(run: RecordedRun, row: AttemptRow, number: int | None, part: Part
             f"trial {chosen} of run {record.name}, {_attempt(row)}, failed and has no figures to reproduce: {reason}"
         )
     _require_opened(record, row, part)
+    if row.windows and part is Part.VALIDATION and chosen != _winner(record, row):
+        raise SettingsError(
+            f"validation of {_attempt(row)} of run {record.name} is traded by the choices of its windows: leave out "
+            "--trial"
+        )
     return RecordedTrial(record=record, row=row, trial=trial, part=part)
 
 
@@ -116,7 +132,7 @@ def changed_since(context: RunContext, record: RunRecord) -> list[str]:
     return [f"{name} was {was}, is {now}" for name, (was, now) in found.items() if name != "settings"]
 
 
-def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime) -> str:
+def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime, days: Days = ()) -> str:
     """Log an access to validation or test in the run's folder, and return a message on it; `row` is level and attempt.
 
     Raises:
@@ -124,7 +140,7 @@ def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, 
     """
     level, attempt = row
     run = folder.name
-    is_new = log_access(folder, part, level=level, attempt=attempt, trials=[trial], now=now)
+    is_new = log_access(folder, part, level=level, attempt=attempt, trials=[trial], now=now, days=days)
     if is_new:
         log.info("part opened", extra={"action": "part_opened", "run": run, "part": part.value, "trial": trial})
     said = "written to" if is_new else "this look stands already in"
@@ -139,10 +155,15 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     """
     level = recorded.level
     context.require_candles(level)
-    prepared = prepare_level(level, recorded.part, context.searched(level).arrays)[: recorded.datasets_run]
+    prepared = prepare_level(level, recorded.part, context.searched(level).arrays)
+    if recorded.part is Part.TRAIN:
+        prepared = prepared[: recorded.datasets_run]
+    runs = trade_choices(level, prepared, recorded.choices)
+    stitched = evaluate_runs(level, runs, recorded.part).metrics if len(recorded.choices) > 1 else None
     return ReplayedTrial(
         prepared=prepared,
-        runs=[backtest(level, each, recorded.trial.params) for each in prepared],
+        runs=runs,
+        metrics=stitched or stored_metrics(level, recorded.trial.params, runs),
         benchmark=[
             buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared
         ],

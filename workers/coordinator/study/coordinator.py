@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Protocol
 
 from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
@@ -146,8 +147,18 @@ class StudyRun:
         )
 
 
+class Reconciled(Protocol):
+    """A study or a null test that is taken one step further by each call."""
+
+    def reconcile(self, wait_seconds: float = 0.0) -> StudyProgress:
+        """Take one step; see `StudyRun.reconcile`."""
+
+    def withdraw(self) -> None:
+        """Remove its announcement."""
+
+
 def coordinate(
-    make: Callable[[], StudyRun],
+    make: Callable[[], Reconciled],
     *,
     outage: Outage,
     stop: Callable[[], bool],

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from tradeschool.errors import DataIncomplete, SettingsError, StrategyNotImported, TradeschoolError
-from workers.coordinator.study.trial_ledger import TrialLedger
 from workers.isolation.strategy_allowlist import UserCode
 from workers.queue.dispatch import Dispatcher, JobKey
+from workers.queue.messages import Batch, BatchResult
 from workers.queue.trial_queue import NOT_IMPORTED, JobReport, JobState
 
 log = logging.getLogger(__name__)
@@ -33,22 +34,40 @@ class CoordinatorSettings:
     """Workers that may be lost with a job before its trials are given up."""
 
 
+class JobLedger(Protocol):
+    """The trials or surrogate markets of a study, by number."""
+
+    def batch(self, numbers: range) -> Batch | None:
+        """A batch of the open ones among `numbers`; None if there are none."""
+
+    def is_open(self, number: int) -> bool:
+        """Whether one was asked for and has no result."""
+
+    def accept(self, result: BatchResult) -> None:
+        """Accept the first result of each."""
+
+    def fail(self, number: int, reason: str) -> None:
+        """Give up an open one."""
+
+
 class JobRecovery:
     """Sends the jobs of a study and handles the state of each until its trials have results."""
 
     def __init__(
         self,
         *,
-        ledger: TrialLedger,
+        ledger: JobLedger,
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
         code: UserCode,
         given_up: GivenUpCallback = lambda number, reason: None,
         clock: Callable[[], float] = time.monotonic,
+        noun: str = "trial",
     ) -> None:
+        """`noun` says in messages what a number counts."""
         self.given_up = given_up
         self._ledger, self._dispatcher, self._settings = ledger, dispatcher, settings
-        self._code, self._clock = code, clock
+        self._code, self._clock, self._noun = code, clock, noun
         self._job_keys: dict[tuple[int, int], JobKey] = {}
         self._orphans: dict[JobKey, float] = {}
         self._sent: set[JobKey] = set()
@@ -141,7 +160,9 @@ class JobRecovery:
             self._send_again(job_key)
             return
         if job_key.attempt >= self._settings.attempts:
-            raise error(f"study {job_key.study}: {job_key.attempt} workers refuse trial {job_key.first}: {reason}")
+            raise error(
+                f"study {job_key.study}: {job_key.attempt} workers refuse {self._noun} {job_key.first}: {reason}"
+            )
         self._retry(job_key, reason)
 
     def _retry_import(self, job_key: JobKey, reason: str) -> None:

@@ -22,7 +22,7 @@ export class Search {
   /** Show the latest attempt of a level; requests only new trials. */
   async show(run, level, ask) {
     const attempt = level?.attempts.at(-1);
-    byId("search-of").textContent = attempt ? `level ${level.level}, attempt ${attempt.attempt}, ${objectiveText(level)} on train` : "";
+    byId("search-of").textContent = attempt ? `level ${level.level}, attempt ${attempt.attempt}${attempt.window ? `, window ${attempt.window}` : ""}, ${objectiveText(level)} on train` : "";
     if (!attempt) return this.clear();
     const path = `/api/runs/${encodeURIComponent(run.run)}/levels/${level.level}/attempts/${attempt.attempt}`;
     if (this.study !== attempt.study) {
@@ -37,7 +37,7 @@ export class Search {
 
   async take(attempt, path, ask) {
     for (let more = true; more && this.study === attempt.study;) {
-      const found = await ask(`${path}/trials?after=${this.next}`);
+      const found = await ask(`${path}/trials?after=${this.next}${attempt.window ? `&window=${attempt.window}` : ""}`);
       if (found.error || this.study !== attempt.study) return;
       this.rows.push(...found.trials);
       Object.assign(this, { next: found.next, parameters: found.parameters });
@@ -47,7 +47,7 @@ export class Search {
     const isLast = this.next >= attempt.reused + attempt.trials && this.rows.length > this.important;
     if (this.rows.length >= this.important * 1.1 || isLast) {
       this.important = this.rows.length;
-      const found = await ask(`${path}/importance`);
+      const found = await ask(`${path}/importance${attempt.window ? `?window=${attempt.window}` : ""}`);
       if (!found.error && this.study === attempt.study) showImportance(found);
     }
   }

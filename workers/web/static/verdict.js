@@ -23,30 +23,36 @@ export class Verdict {
 
 const KINDS = { deploy: "good", paper_trade: "warn", do_not_deploy: "bad" };
 
+const MARKS = { met: "✓ ", open: "? ", missed: "✗ ", warning: "! " };
+const kindOf = (check) => (check.met ? "met" : check.met === null ? "open" : check.axis === "diagnostic" ? "warning" : "missed");
+
 function showRecommendation(box, run) {
   const said = run?.recommendation;
   if (!said) return show(box, h("p", { class: "empty" }, nothingYet(run)), reportLink(run));
-  const met = said.checks.filter((check) => check.met).length;
+  const deciding = said.checks.filter((check) => check.axis !== "diagnostic");
+  const met = deciding.filter((check) => check.met).length;
   show(box, h("p", { class: `verdict ${KINDS[said.action]}` }, words(said.action)), h("p", {}, `${upper(said.rule)}: ${said.reason}.`),
     h("p", { class: "empty" }, `Outcome: ${said.tier}.`, said.level && ` Candidate: the winner of level ${said.level}.`),
-    h("details", {}, h("summary", {}, `${count(met)} of ${count(said.checks.length)} checks met`),
-      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: check.met ? "met" : check.met === null ? "open" : "missed" }, h("span", { class: "mark" }, check.met ? "✓ " : check.met === null ? "? " : "✗ "), check.found)))),
+    said.would_change.length > 0 && h("details", { open: true }, h("summary", {}, "What would change the answer"),
+      h("ul", { class: "checks" }, said.would_change.map((line) => h("li", {}, line)))),
+    h("details", {}, h("summary", {}, `${count(met)} of ${count(deciding.length)} deciding checks met`),
+      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: kindOf(check) }, h("span", { class: "mark" }, MARKS[kindOf(check)]), `${check.axis}: ${check.found}`)))),
     reportLink(run));
 }
 
-/** Whether no level is left to search: all passed, or one failed its gate for good. */
-const searched = (run) => run.levels.every((level) => level.state === "passed") || run.levels.some((level) => level.state === "failed");
+/** Whether no level is left to search: each passed, failed its gate for good, or is skipped. */
+const searched = (run) => run.levels.every((level) => ["passed", "failed", "skipped"].includes(level.state));
 
 const nothingYet = (run) => (!run ? "No run yet." : run.is_active && searched(run) ? "All searches are finished. The null test and the final checks are running." : "Available at the end of the run.");
 
 const reportLink = (run) => run?.has_report && h("p", {}, h("a", { href: `/api/runs/${encodeURIComponent(run.run)}/report`, target: "_blank", rel: "noopener" }, "Full report"));
 
-/** Insert a gap between train, validation and test, so that no line connects them. */
+/** Insert a gap between train, validation and test, and between the windows of a walk-forward. */
 function apart(found) {
   const names = ["equity", "buy_and_hold", "drawdown"];
   const columns = Object.fromEntries(["days", ...names].map((name) => [name, []]));
   found.days.forEach((day, place) => {
-    if (place && (found.part?.[place] !== found.part?.[place - 1] || day - found.days[place - 1] > 7)) {
+    if (place && (found.part?.[place] !== found.part?.[place - 1] || found.window?.[place] !== found.window?.[place - 1] || day - found.days[place - 1] > 7)) {
       columns.days.push(day - 0.5);
       for (const name of names) columns[name].push(null);
     }
@@ -58,7 +64,7 @@ function apart(found) {
 
 function showEquity(box, found, level) {
   if (!found) return show(box, h("p", { class: "empty" }, level?.state === "failed" && level.winner === null ? "No winner: no trial met all constraints." : "Available once a level has a winner."));
-  show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, "Equity restarts at 1 on train, validation and test; costs included. Test is informative and decides nothing."));
+  show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, found.window ? "The winner before the first window, then every window out of sample, with a gap before each; costs included. Equity restarts at 1 on validation." : "Equity restarts at 1 on train, validation and test; costs included. Test is informative and decides nothing."));
   const { days, equity, buy_and_hold, drawdown } = apart(found);
   const sync = { ...cursor, sync: { key: "equity" } };
   chart(byId("c-equity"), () => ({

@@ -1,149 +1,121 @@
-"""Null test: the false-positive rate does not depend on a real edge."""
+"""Null test: the whole curriculum in one surrogate market, and the summary of several."""
 
 from datetime import date
 
 import numpy as np
 import pytest
 
-from optimizer.level.constraints import StressLimits
-from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
-from optimizer.objective.objective import prepare_level
-from optimizer.search.in_process import search_in_process
-from optimizer.search.space import search_space
-from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
+from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades
+from optimizer.validation import curriculum_in_process
+from optimizer.validation.analyses.null_test import null_test_of
+from optimizer.validation.curriculum_in_process import run_in_process, run_surrogate
 from optimizer.validation.evidence import NullRun
-from optimizer.validation.gate import gate_readings, is_passed
-from optimizer.validation.selection import choose
 from tests.factories.levels import level_of, read_trending
 
 NAME = "coinbase/BTC-USD/H1"
 OPEN = Gate(win_rate=0.0, sharpe=-99.0, max_drawdown_intrabar=1.0, profit_factor=0.01)
-SHUT = OPEN.model_copy(update={"sharpe": 99.0})
-HARD = OPEN.model_copy(update={"sharpe": 4.0})
+ALMOST = OPEN.model_copy(update={"sharpe": 99.0})
+NONE = OPEN.model_copy(update={"win_rate": 1.0})
+START, END = date(2020, 1, 1), date(2021, 7, 1)
 
 
-def make_level(gate: Gate, **fields: object) -> Level:
-    days = LevelDataset(dataset=NAME, start=date(2020, 1, 1), end=date(2021, 7, 1))
+def make_level(name: str = "1", gate: Gate = OPEN, **fields: object) -> Level:
+    days = LevelDataset(dataset=NAME, start=START, end=END)
     given = {"trials": 12, "lag": 3, "drawdown_limit": 1.0, "min_trades": MinTrades(train=1, validation=1), **fields}
-    return level_of((NAME,), gate=gate, **given).model_copy(update={"datasets": (days,)})
-
-
-def make_null_test_spec(gate: Gate, attempts: int = 1, inherited=None, **fields: object) -> NullTestSpec:
-    return NullTestSpec(level=make_level(gate, **fields), attempts=attempts, inherited=inherited, seed=7)
-
-
-def is_found(level: Level) -> bool:
-    """Whether the level's search passes its gate on the real market."""
-    space = search_space(level, 7)
-    train, validation = (prepare_level(level, part, read_trending) for part in (Part.TRAIN, Part.VALIDATION))
-    winner = choose(level, search_in_process(level, space, train), train, validation)
-    return winner is not None and is_passed(gate_readings(level, winner.validation.metrics, Part.VALIDATION))
+    return level_of((NAME,), name=name, gate=gate, **given).model_copy(update={"datasets": (days,)})
 
 
 def test_the_null_test_separates_a_real_edge_from_no_skill() -> None:
-    null_spec = make_null_test_spec(HARD)
+    real = run_in_process([make_level()], 7, read_trending, None, surrogates=0).attempts[-1].findings.skill
+    null = [run_surrogate([make_level()], 7, read_trending, number).t for number in range(10)]
 
-    assert is_found(null_spec.level)
-    assert sum(run_null_test(null_spec, read_trending, number).passed for number in range(10)) <= 3
+    assert real.t > 4
+    assert max(null) < real.t
 
 
-def test_without_random_signs_no_skill_markets_keep_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_random_signs_surrogate_markets_keep_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shuffled days alone keep the trend within each day."""
     monkeypatch.setattr(
         "optimizer.validation.analyses.surrogate_markets.draw_signs",
         lambda moves, window, seed: np.ones(len(moves.time), dtype=bool),
     )
-    null_spec = make_null_test_spec(HARD)
+    null = [run_surrogate([make_level()], 7, read_trending, number).t for number in range(6)]
 
-    assert sum(run_null_test(null_spec, read_trending, number).passed for number in range(10)) >= 7
-
-
-def test_a_draw_is_reproducible() -> None:
-    null_spec = make_null_test_spec(OPEN)
-
-    assert run_null_test(null_spec, read_trending, 4) == run_null_test(null_spec, read_trending, 4)
-    assert run_null_test(null_spec, read_trending, 4).values != run_null_test(null_spec, read_trending, 5).values
+    assert sorted(null)[2] > 2
 
 
-def test_an_open_gate_has_rate_one_and_a_closed_gate_zero() -> None:
-    passed, missed = (
-        run_null_test(make_null_test_spec(OPEN), read_trending, 0),
-        run_null_test(make_null_test_spec(SHUT), read_trending, 0),
-    )
+def test_a_surrogate_market_is_reproducible() -> None:
+    one, again, other = (run_surrogate([make_level()], 7, read_trending, number) for number in (4, 4, 5))
 
-    assert passed.passed
-    assert set(passed.met) == {"win_rate", "sharpe", "max_drawdown_intrabar", "profit_factor", "trades"}
-    assert not missed.passed
-    assert set(passed.met) - set(missed.met) == {"sharpe"}
+    assert one == again
+    assert one.t != other.t
 
 
-def test_a_draw_makes_as_many_attempts_as_the_real_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(
-        "optimizer.validation.analyses.null_test.search_in_process",
-        lambda level, space, train, reused: (
-            asked.append((level.trials, len(reused))) or search_in_process(level, space, train, reused)
-        ),
-    )
+def test_the_whole_curriculum_runs_with_retries_and_inheritance(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
 
-    assert run_null_test(make_null_test_spec(SHUT, attempts=3, retries=3), read_trending, 0).attempts == 3
-    assert asked == [(12, 0), (18, 12), (27, 30)]
+    def search(level, space, train, reused):
+        searched.append((level.name, level.trials, len(reused), len(space.first_points)))
+        return real_search(level, space, train, reused)
 
+    real_search = curriculum_in_process.search_in_process
+    monkeypatch.setattr(curriculum_in_process, "search_in_process", search)
 
-def test_a_retry_of_a_draw_uses_the_relaxed_targets() -> None:
-    eased = make_null_test_spec(OPEN.model_copy(update={"profit_factor": 50.0}), attempts=2, retries=1, relax=1.0)
+    first = make_level("1")
+    early = first.datasets[0].model_copy(update={"end": date(2020, 10, 1)})  # validation ends before that of level 2
+    levels = [first.model_copy(update={"datasets": (early,)}), make_level("2", ALMOST, retries=1)]
+    found = run_surrogate(levels, 7, read_trending, 0)
 
-    found = run_null_test(eased, read_trending, 0)
-
-    assert (found.passed, found.attempts) == (True, 2)
+    assert searched == [("1", 12, 0, 0), ("2", 12, 0, 9), ("2", 18, 12, 0)]
+    assert (found.attempts, found.passed, found.mandate) == (3, ("1",), False)
 
 
-def test_a_draw_starts_from_the_points_of_the_real_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = []
-    monkeypatch.setattr(
-        "optimizer.validation.analyses.null_test.search_in_process",
-        lambda level, space, train, reused: (
-            first.append(space.first_points) or search_in_process(level, space, train, reused)
-        ),
-    )
-    inherited = {"fast": 9, "slow": 44, "atr_period": 14, "stop_atr": 2.0, "target_atr": 3.0}
-    run_null_test(make_null_test_spec(SHUT, attempts=2, retries=1, inherited=inherited), read_trending, 0)
+def test_all_levels_read_the_same_surrogate_market(monkeypatch: pytest.MonkeyPatch) -> None:
+    markets = []
 
-    assert first[0][0] == inherited
-    assert len(first[0]) == 9
-    assert first[1] == ()
+    def prepare(level, part, read):
+        markets.append((level.name, read(level.datasets[0].source, level.datasets[0].window).close))
+        return real_prepare(level, part, read)
 
+    real_prepare = curriculum_in_process.prepare_level
+    monkeypatch.setattr(curriculum_in_process, "prepare_level", prepare)
 
-def test_a_draw_must_pass_the_stress_test() -> None:
-    hopeless = StressLimits(windows=(), late_sharpe_kept=1.0, costs_factor=1000, costs_profit_factor=50)
-    found = run_null_test(make_null_test_spec(OPEN, stress=hopeless), read_trending, 0)
+    run_surrogate([make_level("1"), make_level("2")], 7, read_trending, 0)
 
-    assert not found.passed
-    assert "costs_x1000_profit_factor" in found.values
-    assert "costs_x1000_profit_factor" not in found.met
+    (first, one), (second, other) = markets
+    assert (first, second) == ("1", "2")
+    assert (one == other).all()
 
 
-def test_without_a_feasible_trial_a_draw_has_no_winner() -> None:
-    found = run_null_test(make_null_test_spec(OPEN.model_copy(update={"win_rate": 1.0})), read_trending, 0)
+def test_relaxed_targets_do_not_meet_the_mandate() -> None:
+    eased = make_level(gate=OPEN.model_copy(update={"profit_factor": 50.0}), retries=1, relax=1.0)
 
-    assert (found.passed, found.values, found.met) == (False, {}, ())
+    found = run_surrogate([eased], 7, read_trending, 0)
+
+    assert (found.passed, found.mandate) == (("1",), False)
 
 
-def test_draws_are_summarized() -> None:
-    found = [
-        (True, {"sharpe": 2.0, "win_rate": 0.5}, ("sharpe", "win_rate")),
-        (False, {"sharpe": 1.0, "win_rate": None}, ("sharpe",)),
-        (False, {}, ()),
-        (False, {"sharpe": 0.0, "win_rate": 0.1}, ()),
-    ]
+def test_without_a_feasible_trial_the_account_holds_cash() -> None:
+    found = run_surrogate([make_level(gate=NONE)], 7, read_trending, 0)
+
+    assert (found.t, found.sharpe, found.passed) == (0.0, None, ())
+
+
+def test_surrogate_markets_are_summarised_in_order() -> None:
     null_runs = [
-        NullRun(surrogate=number, attempts_allowed=1, attempts=1, passed=passed, values=values, met=met)
-        for number, (passed, values, met) in enumerate(found)
+        NullRun(surrogate=number, t=t, sharpe=sharpe, attempts=1, passed=passed, mandate=len(passed) == 2)
+        for number, t, sharpe, passed in (
+            (3, 0.0, None, ()),
+            (0, 1.5, 1.0, ("1", "2")),
+            (1, -0.5, -1.0, ("1",)),
+            (2, 0.2, 0.0, ()),
+        )
     ]
-    null = null_test_of(make_null_test_spec(OPEN), null_runs)
+    null = null_test_of([make_level("1"), make_level("2")], null_runs)
 
-    assert (null.surrogates, null.passed, null.pass_rate) == (4, 1, 0.25)
+    assert null.t == (1.5, -0.5, 0.2, 0.0)
+    assert (null.surrogates, null.mandates, null.pass_rate) == (4, 1, 0.25)
     assert (null.low, null.high) == (pytest.approx(0.0456, abs=1e-4), pytest.approx(0.6994, abs=1e-4))
-    assert null.met == {"sharpe": 0.5, "win_rate": 0.25}
-    assert null.quantiles["sharpe"][1] == 1.0
-    assert "25%: 1 of 4 surrogate markets without skill pass this gate (95 % interval 5% to 70%)" in null.sentence
+    assert (null.passed, null.sharpe[1]) == ({"1": 0.5, "2": 0.25}, 0.0)
+    assert "4 surrogate markets without skill; largest t out of sample 1.50; every gate passed in 1" in null.sentence
+    assert null_test_of([make_level()], []) is None

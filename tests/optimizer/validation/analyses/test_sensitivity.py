@@ -3,17 +3,19 @@
 import pytest
 
 from optimizer.level.spec import Part
+from optimizer.objective.choices import Choice
 from optimizer.objective.objective import evaluate_part, prepare_level
 from optimizer.validation.analyses.sensitivity import STEPS, at_the_edge, stability
 from tests.factories.levels import PARAMETERS, RANGES, level_of, read_made
 
 LEVEL = level_of()
 WINNER = {**PARAMETERS, "fast": 20, "slow": 40}
+CHOICES = [Choice(parameters=WINNER)]
 
 
 @pytest.fixture(scope="module")
 def found():
-    return stability(LEVEL, prepare_level(LEVEL, Part.VALIDATION, read_made), WINNER)
+    return stability(LEVEL, prepare_level(LEVEL, Part.VALIDATION, read_made), WINNER, CHOICES)
 
 
 def test_each_parameter_is_varied_by_each_step(found) -> None:
@@ -49,7 +51,7 @@ def test_a_best_value_at_the_edge_of_its_range_is_reported() -> None:
 
 def test_a_fixed_parameter_is_not_varied_or_checked_for_edges() -> None:
     level = level_of(ranges={name: (value, value) for name, value in WINNER.items()} | {"fast": (5.0, 30.0)})
-    found = stability(level, prepare_level(level, Part.VALIDATION, read_made), WINNER)
+    found = stability(level, prepare_level(level, Part.VALIDATION, read_made), WINNER, CHOICES)
 
     assert {row["parameter"] for row in found["neighbours"]} == {"fast"}
     assert found["at_the_edge"] == []

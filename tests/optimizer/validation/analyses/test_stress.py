@@ -10,6 +10,7 @@ from optimizer.bars.preparation import DAY_SECONDS
 from optimizer.level.constraints import NAMED_WINDOWS, StressLimits, StressWindow
 from optimizer.level.spec import Costs, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice
 from optimizer.objective.metrics import summarise
 from optimizer.objective.objective import backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import portfolio
@@ -33,14 +34,14 @@ LATER = StressWindow(name="later", start=date(2025, 3, 10), end=date(2025, 3, 20
 LIMITS = StressLimits(windows=(SPRING, EURO, LATER))
 
 
-def stress_case_of(read=read_made, level=LEVEL) -> StressCase:
+def stress_case_of(read=read_made, level=LEVEL, size: float = 1.0) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     return StressCase(
         level=level,
-        parameters=PARAMETERS,
+        choices=[Choice(parameters=PARAMETERS, size=size)],
         read=read,
         prepared=prepared,
-        runs={part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()},
+        runs={part: [backtest(level, each, PARAMETERS, size) for each in bars] for part, bars in prepared.items()},
         seed=7,
     )
 
@@ -92,7 +93,7 @@ def test_missing_bars_differ_by_draw_and_are_reproducible(stress_case: StressCas
     assert len(found) == MISSING_DRAWS == len({tuple(each) for each in found})
     for each in found:
         lost = 1 - sum(each) / sum(whole)
-        assert 0.02 < lost < 0.15  # the warm-up takes as many bars as before, from fewer
+        assert 0.02 < lost < 0.08  # the warm-up takes its bars from before the part
 
 
 def test_the_drawdown_of_a_window_covers_only_its_days(stress_case: StressCase) -> None:
@@ -151,6 +152,30 @@ def test_each_stress_reading_has_its_own_limit(stress_case: StressCase) -> None:
     else:
         assert math.isnan(kept.value)
         assert not kept.met
+
+
+@pytest.mark.parametrize("size", [0.5])
+def test_every_stress_test_reads_the_account_at_its_size(stress_case: StressCase, size: float) -> None:
+    """Drawdowns are those of the sized account; shares of a Sharpe ratio do not depend on the size."""
+    small = stress_case_of(size=size)
+    sized = {reading.name: reading.value for reading in stress_readings(small, LIMITS)}
+    whole = {reading.name: reading.value for reading in stress_readings(stress_case, LIMITS)}
+
+    for name, value in whole.items():
+        if name.endswith("drawdown"):
+            assert 0.4 * value < sized[name] < 0.6 * value, name
+        else:
+            assert sized[name] == pytest.approx(value, nan_ok=True), name
+    for runs in (with_costs(small, 2.0), delayed_by_one_bar(small), *missing_bars(small, 0.05)):
+        assert {run.size for run in runs} == {size}
+
+
+def test_changed_candles_are_judged_over_the_same_days(stress_case: StressCase) -> None:
+    """Bars before validation are missing too; the last ones that remain warm up its indicators."""
+    whole = stress_case.runs[Part.VALIDATION]
+    for draw in missing_bars(stress_case, 0.05):
+        assert [run.first_day for run in draw] == [run.first_day for run in whole]
+        assert [len(run.equity) for run in draw] == [len(run.equity) for run in whole]
 
 
 def test_without_trades_every_share_is_nan_and_the_gate_fails() -> None:

@@ -32,6 +32,8 @@ from tradeschool.ohlcv.frame import Candles, schema
 WINDOW = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 5, 10, tzinfo=UTC))  # seventy days
 NAMES = ("coinbase/BTC-USD/M5", "coinbase/BTC-USD/M15", "coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
 DAY = 86_400
+ALIKE = np.zeros(70, dtype=np.int64)
+"""Class of each day of the window: the same markets are read on all."""
 
 
 @cache
@@ -47,7 +49,7 @@ def make_level(names: tuple[str, ...] = NAMES):
 
 
 def make_market(name: str, seed: int = 1, read=read_open) -> CandleArrays:
-    return surrogate(make_level(), read, [seed])(find_dataset(name), WINDOW)
+    return surrogate([make_level()], read, [seed])(find_dataset(name), WINDOW)
 
 
 def moves(candles: CandleArrays) -> np.ndarray:
@@ -56,7 +58,7 @@ def moves(candles: CandleArrays) -> np.ndarray:
 
 @given(st.integers(1, 800), st.integers(0, 2**32 - 1))
 def test_a_day_is_replaced_by_one_of_the_same_weekday(days: int, seed: int) -> None:
-    order = day_order(days, [seed])
+    order = day_order(np.zeros(days, dtype=np.int64), [seed])
 
     assert len(order) == days
     assert ((order >= 0) & (order < days)).all()
@@ -64,7 +66,7 @@ def test_a_day_is_replaced_by_one_of_the_same_weekday(days: int, seed: int) -> N
 
 
 def test_blocks_have_the_configured_mean_length() -> None:
-    order = day_order(100_000, [3])
+    order = day_order(np.zeros(100_000, dtype=np.int64), [3])
 
     assert 1 / np.mean(np.diff(order) != 1) == pytest.approx(10, rel=0.03)
     assert len(np.unique(order)) > 60_000
@@ -93,10 +95,10 @@ def test_the_seed_determines_the_surrogate_market() -> None:
 
 def test_the_size_of_a_move_is_kept_and_its_direction_is_not() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
-    made = surrogate(make_level(), lambda dataset, window: real, [1])
+    made = surrogate([make_level()], lambda dataset, window: real, [1])
     found = made(find_dataset(NAMES[0]), WINDOW)
     sizes = np.sort(np.abs(moves(real)))
-    source = reordered(real, WINDOW, day_order(70, [1, WINDOW.start_seconds, WINDOW.end_seconds]))
+    source = reordered(real, WINDOW, day_order(ALIKE, [1]))
 
     assert np.quantile(np.abs(moves(found)), [0.1, 0.5, 0.9]) == pytest.approx(
         np.quantile(sizes, [0.1, 0.5, 0.9]), rel=0.2
@@ -163,7 +165,7 @@ def test_surrogates_keep_the_correlation_of_markets() -> None:
         return CandleArrays.of(dataset, real.time, real.numbers)
 
     names = ("coinbase/BTC-USD/H1", "coinbase/ETH-USD/H1")
-    read = surrogate(make_level(names), alike, [1])
+    read = surrogate([make_level(names)], alike, [1])
     one, other = (read(find_dataset(name), WINDOW) for name in names)
 
     assert (one.close == other.close).all()
@@ -171,7 +173,7 @@ def test_surrogates_keep_the_correlation_of_markets() -> None:
 
 def test_a_part_is_a_slice_of_the_whole_surrogate() -> None:
     level = make_level()
-    read = surrogate(level, read_open, [1])
+    read = surrogate([level], read_open, [1])
     dataset, part = level.datasets[0].source, Window(datetime(2021, 4, 1, tzinfo=UTC), datetime(2021, 4, 8, tzinfo=UTC))
     whole, cut = read(dataset, WINDOW), read(dataset, part)
 
@@ -182,7 +184,7 @@ def test_a_part_is_a_slice_of_the_whole_surrogate() -> None:
 def test_days_without_candles_stay_empty() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     some = real[(real.time - WINDOW.start_seconds) // DAY % 3 > 0]
-    order = day_order(70, [5])
+    order = day_order(ALIKE, [5])
     made = reordered(some, WINDOW, order)
 
     days = np.unique((made.time - WINDOW.start_seconds) // DAY)
@@ -195,3 +197,74 @@ def test_no_candles_give_an_empty_surrogate() -> None:
 
     assert len(sign_flipped(source, draw_signs(source, WINDOW, [1]))) == 0
     assert len(joined_to(find_dataset(NAMES[1]), sign_flipped(source, np.zeros(0, dtype=bool)))) == 0
+
+
+def ranges(*given: tuple[str, tuple[int, int], tuple[int, int]]):
+    """A level of datasets from one (month, day) of 2021 to another."""
+    datasets = tuple(
+        LevelDataset(dataset=name, start=date(2021, *start), end=date(2021, *end)) for name, start, end in given
+    )
+    return level_of([name for name, *_ in given]).model_copy(update={"datasets": datasets})
+
+
+BTC, HOURS, EURO = "coinbase/BTC-USD/M15", "coinbase/BTC-USD/H1", "oanda/EUR-USD/H1"
+CURRICULUM = (
+    ranges((HOURS, (3, 1), (4, 12))),
+    ranges((BTC, (3, 22), (5, 3)), (EURO, (3, 29), (4, 26))),
+    ranges((HOURS, (3, 15), (6, 7)), (EURO, (3, 29), (4, 26))),
+)
+
+
+def days_of(month: int, day: int) -> int:
+    return int(datetime(2021, month, day, tzinfo=UTC).timestamp()) // DAY
+
+
+def test_all_levels_of_a_curriculum_see_the_same_market() -> None:
+    """What level 2 and 3 read of March is the same March."""
+    read = surrogate(CURRICULUM, read_open, [1])
+    windows = [each.window for level in CURRICULUM for each in level.datasets if each.dataset == HOURS]
+    first, second = (read(find_dataset(HOURS), window) for window in windows)
+
+    shared = np.intersect1d(first.time, second.time)
+    assert len(shared) == 28 * 24
+    assert (first[np.isin(first.time, shared)].close == second[np.isin(second.time, shared)].close).all()
+
+
+def test_a_finer_timeframe_of_another_level_makes_the_longer_one() -> None:
+    read = surrogate(CURRICULUM, read_open, [1])
+    whole = Window(datetime(2021, 3, 22, tzinfo=UTC), datetime(2021, 5, 3, tzinfo=UTC))
+    quarters, hours = read(find_dataset(BTC), whole), read(find_dataset(HOURS), whole)
+
+    made = joined_to(find_dataset(HOURS), quarters)
+    assert (made.time == hours.time).all()
+    assert (made.close == hours.close).all()
+    assert (made.high == hours.high).all()
+
+
+def test_prices_continue_where_the_finest_timeframe_changes() -> None:
+    read = surrogate(CURRICULUM, read_open, [1])
+    hours = read(find_dataset(HOURS), Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 6, 7, tzinfo=UTC)))
+    jumps = np.abs(moves(hours))
+
+    borders = np.isin(hours.time, [DAY * days_of(3, 22), DAY * days_of(5, 3)])
+    assert borders.sum() == 2
+    assert jumps[borders].max() <= np.abs(moves(read_open(find_dataset(HOURS), WINDOW))).max() * 2
+
+
+def test_each_day_comes_from_one_on_which_the_same_markets_are_read() -> None:
+    for seed in range(5):
+        read = surrogate(CURRICULUM, read_open, [seed])
+        for level in CURRICULUM:
+            for each in level.datasets:
+                made = np.unique(read(each.source, each.window).time // DAY)
+                real = np.unique(read_open(each.source, each.window).time // DAY)
+                assert (made == real).all()
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=200), st.integers(0, 2**32 - 1))
+def test_a_day_is_replaced_by_one_of_its_class(classes: list[int], seed: int) -> None:
+    given_classes = np.array(classes)
+    order = day_order(given_classes, [seed])
+
+    assert (given_classes[order] == given_classes).all()
+    assert (order % 7 == np.arange(len(classes)) % 7).all()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer.curriculum.level_files import load_levels
+from optimizer.level.risk import Risk
 from optimizer.level.spec import Direction
 from tests.factories.stores import seal_made
 from tradeschool.cli.main import main
@@ -73,11 +74,24 @@ def test_the_four_levels_are_written_for_the_pairs(command, tmp_path: Path) -> N
     assert code == 0, said
     levels = load_levels(tmp_path / "curriculum.toml")
     built_in = load_levels()
-    same = ("name", "title", "direction", "trials", "gate", "ranges", "min_trades", "retries", "analyses", "costs")
+    same = (
+        "name",
+        "title",
+        "direction",
+        "trials",
+        "gate",
+        "risk",
+        "ranges",
+        "min_trades",
+        "retries",
+        "analyses",
+        "costs",
+    )
     for level, usual in zip(levels, built_in, strict=True):
         assert [getattr(level, name) for name in same] == [getattr(usual, name) for name in same]
         assert {each.dataset for each in level.datasets} == {"coinbase/BTC-USD/H1", "oanda/EUR-USD/H1"}
         assert all(each.end <= level.holdout.start for each in level.datasets)
+    assert {level.risk for level in built_in} == {Risk(target_volatility=0.10, max_leverage=1.0)}
     assert {str(level.holdout.window) for level in levels} == {"2021-08-08..2022-01-01"}, "a fifth of the days"
     written = load(file=tmp_path / "tradeschool.toml")
     assert written.model_dump(exclude={"fetch": {"providers"}}) == usual_settings.model_dump(

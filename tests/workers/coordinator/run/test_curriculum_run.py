@@ -23,6 +23,7 @@ from tests.factories.in_process_runs import (
     NONE,
     Killed,
     RunHarness,
+    early,
     level,
     run_harness_in,
 )
@@ -38,7 +39,7 @@ from workers.monitoring.run_status_json import as_result
 
 
 def test_a_run_searches_every_level_and_inherits(harness: RunHarness) -> None:
-    harness.begin(level("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.SIMILARITY,)))
+    harness.begin(early("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.SIMILARITY,)))
 
     ended = harness.run()
 
@@ -54,16 +55,34 @@ def test_a_run_searches_every_level_and_inherits(harness: RunHarness) -> None:
     assert harness.file("lineage.json")["attempts"][1]["inherited_from"] == "1"
 
 
-def test_a_failed_gate_is_retried_and_then_ends_the_run(harness: RunHarness) -> None:
-    harness.begin(level("1", ALMOST, retries=2), level("2", ANY))
+def test_a_winner_that_was_selected_on_days_of_the_next_level_is_not_inherited(harness: RunHarness) -> None:
+    """Both levels are judged on the same days; level 2 would be judged on days that its first points were chosen on."""
+    harness.begin(level("1", ANY), level("2", ANY))
+
+    first, second = harness.run().record.attempts
+
+    assert second.inherited is None
+    assert second.inherited_reason == (
+        "nothing inherited: every earlier choice depends on days up to 2021-05-20, and 2021-05-01 is judged here"
+    )
+    assert first.inherited_reason == "nothing inherited: no earlier level has passed its gate"
+    assert harness.file("lineage.json")["attempts"][1]["inherited_reason"] == second.inherited_reason
+
+
+def test_a_failed_gate_is_retried_and_then_only_the_last_level_is_tried(harness: RunHarness) -> None:
+    harness.begin(level("1", ALMOST, retries=2), level("2", ANY), level("3", ANY, retries=2))
 
     ended = harness.run()
 
     assert (ended.outcome, ended.level) == (RunOutcome.ESCALATED, "1")
     assert ended.reason == "the gate of level 1 is not met after 3 attempts"
-    assert [(each.number, each.reused) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
+    tried = [(each.level, each.number, each.reused) for each in ended.record.attempts]
+    assert tried == [("1", 1, 0), ("1", 2, 8), ("1", 3, 20), ("3", 1, 0)]
     status = harness.run_status()
-    assert [(each.counts.trials, each.counts.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
+    counted = [(each.counts.trials, each.counts.finished) for each in status.attempts]
+    assert counted == [(8, 8), (12, 12), (18, 18), (8, 8)]
+    assert [each.state for each in status.levels] == ["failed", "skipped", "passed"]
+    assert ended.record.recommendation.level == "3", "the evidence is that of the last level"
     assert len(read_trials(harness.context.storage_url, "run-L1-a3")) == 8 + 12 + 18
     assert harness.table("1", 3).startswith(harness.table("1", 1))
     shortfalls = harness.file("escalation.json")["attempts"]

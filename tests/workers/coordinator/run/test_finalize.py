@@ -57,8 +57,9 @@ def whole(harness: RunHarness, sealed_candles: Path) -> RunHarness:
     return RunHarness(replace(harness.context, holdout=FrameStore(sealed_candles)))
 
 
-def again(harness: RunHarness, **null_spec: object):
-    return finalize_again(harness.context, "run", FinalizeOptions(processes=1), lambda: False, **null_spec)
+def again(harness: RunHarness, surrogates: int = 0):
+    options = FinalizeOptions(processes=1)
+    return finalize_again(harness.dispatcher, harness.context, "run", options, lambda: False, surrogates=surrogates)
 
 
 def holdout_looks(harness: RunHarness) -> list[dict[str, object]]:
@@ -66,7 +67,7 @@ def holdout_looks(harness: RunHarness) -> list[dict[str, object]]:
 
 
 def test_a_run_ends_with_a_recommendation_and_one_holdout_look(whole: RunHarness) -> None:
-    whole.begin(*CURRICULUM, surrogates=2)
+    whole.begin(*CURRICULUM, seed=3, surrogates=2)
 
     ended = whole.run()
 
@@ -77,14 +78,16 @@ def test_a_run_ends_with_a_recommendation_and_one_holdout_look(whole: RunHarness
     assert len(found.evidence.holdout.days) == (HOLDOUT_WINDOW.end - HOLDOUT_WINDOW.start).days - 2
     assert [each.part for each in found.evidence.excess] == ["train", "validation", "test", "holdout"]
     assert found.evidence.deflation.trials == 8 + 12
-    assert {name: null.surrogates for name, null in ended.record.null_tests.items()} == {"1": 2, "2": 2}
+    assert ended.record.null_test.surrogates == 2
     trial = ended.record.attempts[-1].verdict.trial
-    assert holdout_looks(whole) == [{"time": None, "level": "2", "attempt": 1, "part": "holdout", "trials": [trial]}]
+    (look,) = holdout_looks(whole)
+    assert (look["level"], look["attempt"], look["trials"]) == ("2", 1, [trial])
+    assert look["days"] == [[market, "2024-04-01", "2025-01-01"] for market in ("coinbase:BTC/USD", "oanda:EUR/USD")]
     assert whole.file("recommendation.json")["action"] == found.action
     assert whole.file("report.json")["evidence"]["holdout"]["days"] == list(found.evidence.holdout.days)
-    assert whole.file("1/null.json")["surrogates"] == 2
+    assert whole.file("null.json")["surrogates"] == 2
     assert b"Holdout period" in whole.files()["report.html"]
-    assert whole.events()[-4:] == ["null_test_measured", "null_test_measured", "recommendation", "run_finished"]
+    assert whole.events()[-4:] == ["level_passed", "null_test_measured", "recommendation", "run_finished"]
 
 
 def test_a_missing_holdout_is_reported_and_opened_once_available(harness: RunHarness, whole: RunHarness) -> None:
@@ -117,34 +120,31 @@ def test_damaged_holdout_candles_are_not_evaluated(harness: RunHarness, folder: 
     assert holdout_looks(made) == []
 
 
-def test_a_run_that_failed_early_does_not_open_the_holdout(whole: RunHarness) -> None:
-    whole.begin(level("1", ANY), level("2", ALMOST), level("3", ANY), surrogates=1)
+def test_a_run_that_failed_early_gathers_the_evidence_at_its_last_level(whole: RunHarness) -> None:
+    whole.begin(level("1", ANY), level("2", ALMOST), level("3", ANY))
 
     ended = whole.run()
 
     found = ended.record.recommendation
-    assert (ended.outcome, found.action, found.tier) == (
-        RunOutcome.ESCALATED,
-        RecommendedAction.DO_NOT_DEPLOY,
-        Tier.ESCALATED,
-    )
-    assert found.level == "2"
-    assert holdout_looks(whole) == []
-    assert [*ended.record.null_tests] == ["1"], "luck is asked of gates that were met alone"
-    assert [*again(whole, levels=["2"], surrogates=1).null_tests] == ["1", "2"]
+    assert (ended.outcome, found.mandate, found.tier) == (RunOutcome.ESCALATED, False, Tier.ESCALATED)
+    assert found.action is not RecommendedAction.DEPLOY
+    assert found.level == "3"
+    assert [look["level"] for look in holdout_looks(whole)] == ["3"]
+    assert again(whole, surrogates=1).null_test.surrogates == 1
 
 
-def test_a_run_that_misses_its_last_gate_evaluates_the_previous_winner(whole: RunHarness) -> None:
+def test_a_run_that_misses_its_last_gate_evaluates_its_winner_all_the_same(whole: RunHarness) -> None:
     whole.begin(level("1", ANY), level("2", ALMOST, retries=1))
 
     ended = whole.run()
 
     found = ended.record.recommendation
-    assert (ended.outcome, found.tier, found.level) == (RunOutcome.ESCALATED, Tier.MINIMUM, "1")
-    assert found.parameters == ended.record.attempts[0].verdict.parameters
+    assert (ended.outcome, found.tier, found.level) == (RunOutcome.ESCALATED, Tier.MINIMUM, "2")
+    assert found.parameters == ended.record.attempts[-1].verdict.parameters
+    assert (found.mandate, found.evidence.out_of_sample) == (False, ended.record.attempts[-1].verdict.skill)
     assert found.evidence.deflation.trials == 8 + 8 + 12
     assert found.action is not RecommendedAction.DEPLOY
-    assert holdout_looks(whole)[0]["level"] == "1"
+    assert holdout_looks(whole)[0]["level"] == "2"
 
 
 def test_a_run_without_a_winner_has_a_negative_report(whole: RunHarness) -> None:
@@ -153,9 +153,10 @@ def test_a_run_without_a_winner_has_a_negative_report(whole: RunHarness) -> None
     found = whole.run().record.recommendation
 
     assert (found.action, found.level, found.evidence) == (RecommendedAction.DO_NOT_DEPLOY, None, None)
-    assert found.reason == "gate of level 1: no trial met all constraints on train"
+    assert found.reason.endswith("; gate of level 1: no trial met all constraints on train")
     assert whole.file("report.json")["evidence"] is None
-    assert again(whole, levels=["1"], surrogates=1).null_tests["1"].passed == 0
+    assert whole.run_status().record.null_test is None, "it cannot matter"
+    assert again(whole, surrogates=1).null_test.t == (0.0,)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_ca
     """A run that was finalized without interruption."""
     made = run_harness_in(tmp_path_factory.mktemp("finalized"), candles)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
-    made.begin(*CURRICULUM, surrogates=3)
+    made.begin(*CURRICULUM, seed=3, surrogates=3)
     made.run()
     return made
 
@@ -178,7 +179,7 @@ def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_ca
     ids=["while drawing", "while reading", "at the holdout period"],
 )
 def test_a_run_killed_while_finalizing_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
-    whole.begin(*CURRICULUM, surrogates=3)
+    whole.begin(*CURRICULUM, seed=3, surrogates=3)
 
     stopped = whole.run_with_kills(kills)
     whole.run()
@@ -198,7 +199,7 @@ def test_damaged_candles_before_the_end_stop_the_run_until_repair(
     shutil.copytree(candles, here)
     made = run_harness_in(folder, here)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
-    made.begin(*CURRICULUM, surrogates=3)
+    made.begin(*CURRICULUM, seed=3, surrogates=3)
     with pytest.raises(Killed):
         made.run(on_null_test=after(1))
     file = next(here.rglob("oanda/**/*.parquet"))
@@ -224,60 +225,48 @@ def test_resuming_a_finished_run_changes_nothing(finalized: RunHarness) -> None:
 
 
 def test_additional_draws_keep_the_previous_ones(harness: RunHarness) -> None:
-    harness.begin(level("1", ANY), surrogates=2)
+    harness.begin(level("1", ANY), surrogates=0)
     harness.run()
-    path = harness.context.folder("run") / "1" / NULL_TEST_NAME
+    again(harness, surrogates=2)
+    path = harness.context.folder("run") / NULL_TEST_NAME
     first = path.read_bytes()
 
-    record = again(harness, levels=["1"], surrogates=5)
+    record = again(harness, surrogates=5)
 
     assert path.read_bytes().startswith(first)
-    assert record.null_tests["1"].surrogates == 5
-    assert again(harness, levels=["1"], surrogates=3).null_tests["1"].surrogates == 5
-    assert harness.file("1/null.json")["surrogates"] == 5
-    assert harness.file("report.json")["levels"][0]["null"]["surrogates"] == 5
+    assert record.null_test.surrogates == 5
+    assert again(harness, surrogates=3).null_test.surrogates == 5
+    assert harness.file("null.json")["surrogates"] == 5
+    assert harness.file("report.json")["null"]["surrogates"] == 5
+    assert harness.file("recommendation.json")["skill"]["surrogates"] == 5
 
 
 def test_a_draw_interrupted_by_a_kill_is_repeated(harness: RunHarness) -> None:
-    harness.begin(level("1", ANY), surrogates=3)
+    harness.begin(level("1", ANY))
     harness.run()
-    path = harness.context.folder("run") / "1" / NULL_TEST_NAME
+    again(harness, surrogates=3)
+    path = harness.context.folder("run") / NULL_TEST_NAME
     whole = path.read_text()
     path.write_text(whole[:-20])
 
-    assert sorted(read_null_runs(path, attempts=1)) == [0, 1]
-    again(harness, levels=["1"], surrogates=3)
+    assert sorted(read_null_runs(path)) == [0, 1]
+    again(harness, surrogates=3)
     assert path.read_text().splitlines()[-1] == whole.splitlines()[-1]
-    assert read_null_runs(path, attempts=2) == {}
-    assert read_null_runs(path.with_name("none"), attempts=1) == {}
+    assert read_null_runs(path.with_name("none")) == {}
 
 
 def test_unreadable_draws_are_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreUnwritable, match="cannot read"):
-        read_null_runs(tmp_path, attempts=1)
+        read_null_runs(tmp_path)
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"surrogate": 1}', '{"surrogate": "x"}', "[" * 9999])
 def test_an_invalid_draw_line_is_skipped(tmp_path: Path, line: str) -> None:
     path = tmp_path / NULL_TEST_NAME
-    draw = NullRun(surrogate=4, attempts_allowed=1, attempts=1, passed=True, values={"sharpe": None}, met=())
+    draw = NullRun(surrogate=4, t=0.5, sharpe=None, attempts=1, passed=("1",), mandate=True)
     path.write_bytes(f"{line}\n{draw.model_dump_json()}\n{line}".encode() + b"\n\xff\xfe\n")
 
-    assert read_null_runs(path, attempts=1) == {4: draw}
-
-
-def test_the_null_test_needs_a_judged_level(harness: RunHarness) -> None:
-    harness.begin(level("1", ANY), level("2", ANY))
-    with pytest.raises(Killed):
-        harness.run(tell=lambda level, attempt, progress: (_ for _ in ()).throw(Killed) if level.name == "2" else None)
-
-    with pytest.raises(SettingsError, match="level 2 was not judged yet"):
-        again(harness, levels=["2"], surrogates=1)
-    record = again(harness, levels=["1"], surrogates=1)
-
-    assert record.null_tests["1"].surrogates == 1
-    assert record.recommendation is None
-    assert harness.run_status().levels[0].null_test == record.null_tests["1"]
+    assert read_null_runs(path) == {4: draw}
 
 
 def test_a_run_with_changed_candles_is_not_evaluated_again(harness: RunHarness) -> None:
@@ -289,33 +278,29 @@ def test_a_run_with_changed_candles_is_not_evaluated_again(harness: RunHarness) 
 
 
 def test_a_stop_request_ends_the_null_test_between_two_draws(harness: RunHarness) -> None:
-    harness.begin(level("1", ANY), surrogates=4)
+    harness.begin(*CURRICULUM, seed=3, surrogates=4)
     told = []
 
+    def done() -> set[int]:
+        return {finished for finished, _ in told}
+
     with pytest.raises(KeyboardInterrupt):
-        harness.run(on_null_test=lambda *what: told.append(what), stop=lambda: len(told) >= 2)
+        harness.run(on_null_test=lambda *what: told.append(what), stop=lambda: 0 in done())
 
-    assert told == [("1", 1, 4), ("1", 2, 4)]
-    assert harness.run(on_null_test=lambda *what: told.append(what)).record.null_tests["1"].surrogates == 4
-    assert told[2:] == [("1", 3, 4), ("1", 4, 4)]
+    assert done() == {0}
+    assert harness.run_status().reason == "next: null test, 0 of 4 surrogate markets are finished"
+    assert harness.run(on_null_test=lambda *what: told.append(what)).record.null_test.surrogates == 4
+    assert done() == {0, 1, 2, 3, 4}
 
 
-def test_the_holdout_download_is_awaited_only_after_a_passed_gate(harness: RunHarness, whole: RunHarness) -> None:
+def test_the_holdout_download_is_awaited_once_the_last_level_was_judged(harness: RunHarness, whole: RunHarness) -> None:
     asked = []
     harness.begin(level("1", ANY))
     harness.run(wait_for_holdout=lambda is_there: asked.append(is_there()))
     whole.begin(level("1", ALMOST), name="other")
     whole.run("other", wait_for_holdout=lambda is_there: asked.append(is_there()))
 
-    assert asked == [False]
-
-
-def test_the_null_test_of_a_level_with_stress_uses_its_limits(harness: RunHarness) -> None:
-    harness.begin(level("1", ANY, stress=MILD))
-
-    harness.run()
-
-    assert "costs_x2_profit_factor" in again(harness, levels=["1"], surrogates=3).null_tests["1"].met
+    assert asked == [False, True], "a run whose last level was judged opens the period, whether its gate passed or not"
 
 
 def marked(told: object) -> object:
