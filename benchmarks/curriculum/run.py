@@ -132,7 +132,7 @@ def measured(place: RunContext, run: str, wall: float) -> list[Row]:
         Row(target=1, what="verdicts (validation, stress, test, files, plots)", wanted="", reached=f"{judging:.1f} s"),
         Row(
             target=1,
-            what=f"null test in {record.surrogates} markets per passed level, final checks, report",
+            what=f"null test of the curriculum in {record.surrogates} surrogate markets, final checks, report",
             wanted="",
             reached=f"{concluding:.1f} s",
         ),
