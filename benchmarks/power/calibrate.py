@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.power.cells import CALIBRATION, SHARPES, WINDOW, levels_of
 from benchmarks.power.market import Kind, make
 from optimizer.backtest.result import BacktestRun
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Parameters
 from optimizer.objective import metrics
@@ -117,7 +118,8 @@ def rule_level(kind: Kind) -> Level:
 def whole_market(kind: Kind, strength: float, seed: int) -> tuple[Prepared, ...]:
     """Return the prepared bars of all datasets of a market over the whole window."""
     level, market = rule_level(kind), make(kind, strength, WINDOW, seed)
-    return prepare_windows(level, [(each.source, WINDOW) for each in level.datasets], market.read)
+    whole = [JudgedWindow(source=each.source, window=WINDOW) for each in level.datasets]
+    return prepare_windows(level, whole, market.read)
 
 
 def rule_runs(kind: Kind, strength: float, parameters: Mapping[str, float], seed: int) -> list[BacktestRun]:

@@ -1,6 +1,6 @@
 """How often the recommendation is right: `python benchmarks/power/run.py [--quick] [--seeds N] [--cells NAME,...]`.
 
-Runs the project's four levels, with retries, null tests and holdout period, in this process on made markets whose true
+Runs the project's four levels, with retries and holdout period, in this process on made markets whose true
 Sharpe ratio is known (see `market.py`, `cells.py` and `calibrate.py`), and counts the recommendations. Each finished
 run is a line of a file; a bench that was killed continues with the runs that are missing, and `--tables` only counts.
 """
@@ -22,8 +22,10 @@ from benchmarks.power.tables import (
     by_cell,
     check_table,
     level_table,
+    mandate_table,
     missed_table,
     outcome_table,
+    p_value_table,
     reach_table,
     rule_table,
     target_rows,
@@ -41,6 +43,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="Seeds of each cell.")
     parser.add_argument("--cells", help="Names of cells, separated by commas, such as none,trend-2; default: all.")
     parser.add_argument("--processes", type=int, default=cores())
+    parser.add_argument(
+        "--surrogates",
+        type=int,
+        default=0,
+        help="Markets of the null test of each run; 0: p-values of the t distribution.",
+    )
     parser.add_argument("--runs", type=Path, default=RUNS, help="File of finished runs.")
     parser.add_argument("--tables", action="store_true", help="Only count the finished runs.")
     parser.add_argument("--code", help="With --tables: fingerprint of the code whose runs are counted.")
@@ -48,11 +56,11 @@ def main() -> None:
     options = parser.parse_args()
     chosen = _chosen(options.cells)
     seeds = options.seeds if options.seeds is not None else QUICK_SEEDS if options.quick else None
-    code, about, jobs = options.code or fingerprint(), machine(), jobs_of(chosen, seeds)
+    code, about, jobs = options.code or fingerprint(options.surrogates), machine(), jobs_of(chosen, seeds)
     if options.code and not options.tables:
         parser.error("--code counts finished runs: add --tables")
     if not options.tables:
-        for number, run in enumerate(make_runs(options.runs, code, jobs, options.processes), 1):
+        for number, run in enumerate(make_runs(options.runs, code, jobs, options.processes, options.surrogates), 1):
             print(
                 f"{number}: {run.cell} seed {run.seed}: {run.action}, level {run.last}, {run.seconds:.1f} s", flush=True
             )
@@ -74,6 +82,8 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
     sections = {
         "Recommendations by true Sharpe ratio": outcome_table(chosen, runs),
         "Targets": markdown(target_rows(chosen, runs), about),
+        "P-values of no skill": p_value_table(chosen, runs),
+        "Mandate": mandate_table(chosen, runs),
         "Level at which a run ended": level_table(chosen, runs),
         "Criteria that the last attempt missed": missed_table(chosen, runs),
         "Checks that were not met": check_table(chosen, runs),

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from benchmarks.power.cells import CALIBRATION, WINDOW, Cell, levels_of, rule_of
 from benchmarks.power.market import MadeMarket, make
+from optimizer.level.metric_names import SIZE
 from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import window_numbers
+from optimizer.objective.choices import Choice, evaluate_choices
 from optimizer.objective.objective import evaluate_part, prepare_level
+from optimizer.objective.sizing import WHOLE
 from optimizer.runs.fingerprint import LENGTH, of_code
-from optimizer.runs.run_store import SURROGATES
 from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
 from optimizer.validation.gate import gate_readings
-from optimizer.validation.recommendation import RecommendedAction
 from optimizer.validation.selection import closest
 from tradeschool.atomic_files import append_line
 from workers.processes.process_group import process_group
@@ -50,6 +52,12 @@ class Finished:
     """Attempts by level."""
     missed: Sequence[str]
     """Gate criteria that the last attempt missed, or the constraints that kept every trial from being feasible."""
+    mandate: bool
+    """Whether every gate is met with unchanged targets."""
+    p_values: Mapping[str, float | None]
+    """P-value of no skill out of sample, on the holdout period, and of both; empty without a winner."""
+    surrogates: int
+    """Surrogate markets behind the p-value out of sample; 0 if it is that of the t distribution."""
     checks: Mapping[str, bool | None]
     """Whether each check of the recommendation is met; null if unknown."""
     sharpes: Mapping[str, float | None]
@@ -61,9 +69,9 @@ class Finished:
     seconds: float
 
 
-def fingerprint() -> str:
+def fingerprint(surrogates: int = 0) -> str:
     """Return the digest of everything that a result depends on."""
-    total = hashlib.sha256(of_code().encode())
+    total = hashlib.sha256(f"{of_code()} {surrogates}".encode())
     for name in INPUTS:
         total.update(Path(__file__).with_name(name).read_bytes())
     return total.hexdigest()[:LENGTH]
@@ -95,43 +103,40 @@ def read_finished(path: Path, code: str) -> dict[tuple[str, int], Finished]:
     return found
 
 
-def make_runs(path: Path, code: str, jobs: Sequence[Job], processes: int) -> Iterable[Finished]:
+def make_runs(path: Path, code: str, jobs: Sequence[Job], processes: int, surrogates: int = 0) -> Iterable[Finished]:
     """Make the runs that the file lacks, and yield each once it is in the file."""
     known = read_finished(path, code)
     missing = [job for job in jobs if (job.cell.name, job.seed) not in known]
     with process_group(processes, serial_seconds=0.0) as group:
-        yield from group.share(partial(make_run, path, code), missing)
+        yield from group.share(partial(make_run, path, code, surrogates), missing)
 
 
-def make_run(path: Path, code: str, job: Job) -> Finished:
+def make_run(path: Path, code: str, surrogates: int, job: Job) -> Finished:
     """Make one run and append it to the file."""
     began = time.monotonic()
     market = make(job.cell.kind, job.cell.strength, WINDOW, job.seed)
     levels = levels_of(job.cell.kind)
-    run = recommended(levels, job.seed, market)
+    run = run_in_process(levels, job.seed, market.read, market.read, surrogates=surrogates)
     seconds = time.monotonic() - began
     found = finished(run, job, code, rule_missed(levels, job.cell, market), seconds)
     append_line(path, json.dumps(asdict(found)))
     return found
 
 
-def recommended(levels: Sequence[Level], seed: int, market: MadeMarket) -> InProcessRun:
-    """Run a curriculum on a market. Null tests are run only if they can change the answer: they never improve it."""
-    run = run_in_process(levels, seed, market.read, market.read)
-    if run.recommendation.action is RecommendedAction.DO_NOT_DEPLOY:
-        return run
-    return run_in_process(levels, seed, market.read, market.read, surrogates=SURROGATES)
-
-
 def rule_missed(levels: Sequence[Level], cell: Cell, market: MadeMarket) -> dict[str, list[str]]:
-    """Return the gate criteria on validation that the cell's rule misses, by level; stress tests are left out."""
+    """Return the gate criteria on validation that the cell's rule misses, by level; stress tests are left out.
+
+    Its size is solved on train, as that of a trial.
+    """
     if not cell.sharpe:
         return {}
     parameters = rule_of(cell.kind).parameters
     found = {}
     for level in levels:
-        validation = prepare_level(level, Part.VALIDATION, market.read)
-        evaluation = evaluate_part(level, validation, parameters, Part.VALIDATION)
+        train, validation = (prepare_level(level, part, market.read) for part in (Part.TRAIN, Part.VALIDATION))
+        size = evaluate_part(level, train, parameters, Part.TRAIN).metrics.get(SIZE, WHOLE)
+        choices = [Choice(parameters=parameters, size=size)] * max(1, len(window_numbers(level)))
+        evaluation = evaluate_choices(level, validation, choices, Part.VALIDATION)
         readings = gate_readings(level, evaluation.metrics, Part.VALIDATION)
         found[level.name] = [reading.name for reading in readings if not reading.met]
     return found
@@ -152,11 +157,21 @@ def finished(
         last=run.last,
         attempts=attempts,
         missed=_missed(run),
+        mandate=run.recommendation.mandate,
+        p_values=_p_values(run),
+        surrogates=run.recommendation.skill.surrogates if run.recommendation.skill else 0,
         checks={check.name: check.met for check in run.recommendation.checks},
         sharpes=_sharpes(run),
         rule_missed=missed_by_rule,
         seconds=round(seconds, 2),
     )
+
+
+def _p_values(run: InProcessRun) -> dict[str, float | None]:
+    skill = run.recommendation.skill
+    if skill is None:
+        return {}
+    return {"out of sample": skill.p_out_of_sample, "holdout": skill.p_holdout, "both": skill.p}
 
 
 def _missed(run: InProcessRun) -> list[str]:

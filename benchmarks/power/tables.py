@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from scipy.stats import beta, kstest
 
 from benchmarks.fetch.table import Row
 from benchmarks.power.cells import Cell
@@ -107,6 +107,33 @@ def missed_table(cells: Sequence[Cell], runs: Runs) -> str:
     return _frequencies("missed by the last attempt", cells, runs, lambda run: run.missed)
 
 
+def p_value_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return how often the p-values are small, and whether they are uniform (Kolmogorov and Smirnov).
+
+    Without skill, a share of 5 % is below 0.05. A run without a winner has no p-value and counts as not below.
+    """
+    lines = [
+        "| cell | p-value | runs with one | <= 0.01 | <= 0.05 | <= 0.5 | uniform, p of the test |",
+        "|---|" + "---|" * 6,
+    ]
+    for cell in cells:
+        found = runs.get(cell.name, ())
+        for name in dict.fromkeys(name for run in found for name in run.p_values):
+            known = [p for run in found if (p := run.p_values.get(name)) is not None]
+            if known:
+                below = (_interval(sum(p <= bound for p in known), len(found)) for bound in (0.01, 0.05, 0.5))
+                uniform = f"{kstest(known, 'uniform').pvalue:.2g}"
+                lines.append(
+                    f"| {cell.name} | {name} | {len(known)} of {len(found)} | {' | '.join(below)} | {uniform} |"
+                )
+    return "\n".join(lines)
+
+
+def mandate_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return how often the mandate was met."""
+    return _frequencies("mandate", cells, runs, lambda run: ["met" if run.mandate else "missed"], by_name=True)
+
+
 def level_table(cells: Sequence[Cell], runs: Runs) -> str:
     """Return at which level runs ended."""
     return _frequencies("last level", cells, runs, lambda run: [f"level {run.last}"], by_name=True)
@@ -166,6 +193,9 @@ def _count(found: Sequence[Finished], actions: Sequence[RecommendedAction]) -> i
 
 
 def _share(found: Sequence[Finished], actions: Sequence[RecommendedAction]) -> str:
-    count = _count(found, actions)
-    low, high = clopper_pearson(count, len(found))
-    return f"{count / len(found):.0%} ({low:.0%} to {high:.0%})"
+    return _interval(_count(found, actions), len(found))
+
+
+def _interval(count: int, total: int) -> str:
+    low, high = clopper_pearson(count, total)
+    return f"{count / total:.0%} ({low:.0%} to {high:.0%})"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, kstest
 
 from benchmarks.power import runs as power_runs
 from benchmarks.power.calibrate import rule_returns
@@ -21,6 +21,7 @@ from benchmarks.power.tables import (
     clopper_pearson,
     missed_table,
     outcome_table,
+    p_value_table,
     reach_table,
     target_rows,
 )
@@ -160,7 +161,6 @@ def small_levels(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(power_runs, "levels_of", levels)
-    monkeypatch.setattr(power_runs, "SURROGATES", 1)
 
 
 @pytest.mark.usefixtures("small_levels")
@@ -226,8 +226,24 @@ def test_tables_count_outcomes_and_what_blocked() -> None:
     }
 
 
+def test_p_values_without_a_winner_count_as_large() -> None:
+    noise = Cell(kind=Kind.NONE, sharpe=0.0, strength=0.0, whole_seeds=4)
+    found = [_finished("none", seed, "do_not_deploy", p=p) for seed, p in enumerate((0.04, 0.3, None, 0.9))]
+
+    row = p_value_table([noise], by_cell(found)).splitlines()[2].split(" | ")
+
+    assert row[:3] == ["| none", "both", "3 of 4"]
+    assert [cell.split()[0] for cell in row[3:6]] == ["0%", "25%", "50%"]
+    assert float(row[6].rstrip(" |")) == pytest.approx(kstest([0.04, 0.3, 0.9], "uniform").pvalue, rel=0.1)
+
+
 def _finished(
-    cell: str, seed: int, action: str, missed: list[str] | None = None, checks: dict[str, bool | None] | None = None
+    cell: str,
+    seed: int,
+    action: str,
+    missed: list[str] | None = None,
+    checks: dict[str, bool | None] | None = None,
+    p: float | None = 0.5,
 ) -> Finished:
     return Finished(
         cell=cell,
@@ -238,6 +254,9 @@ def _finished(
         attempts={"1": 1},
         missed=missed or [],
         checks={"gate_1": True, "stable": True, **(checks or {})},
+        mandate=action == "deploy",
+        p_values={"both": p},
+        surrogates=0,
         sharpes={},
         rule_missed={"1": [], "2": missed or []},
         seconds=1.0,
