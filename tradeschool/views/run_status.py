@@ -104,6 +104,8 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
     if verdict.trial is None or verdict.parameters is None:
         console().print(f"gate failed: {verdict.reason}")
         _show_closest(record, attempt)
+        if row.windows:
+            console().print(_window_table(row))
         return
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
     if attempt.level.risk:
