@@ -224,6 +224,7 @@ def _recommendations(*records: RunRecord) -> Json | None:
         "checks": [
             {
                 "name": name,
+                "answers": next(each[name].axis.value for each in checks if name in each),
                 "met": [each[name].met if name in each else None for each in checks],
                 "found": [each[name].found if name in each else None for each in checks],
             }

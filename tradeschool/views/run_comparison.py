@@ -7,12 +7,11 @@ from rich.table import Table
 
 from optimizer.level.metric_names import COUNTS
 from optimizer.report.labels import label
+from tradeschool.views.run_status import result_word
 from tradeschool.views.terminal import console
 
 Comparison = Mapping[str, Any]
 """A comparison as JSON; see `optimizer.report.run_comparison.comparison_json`."""
-
-STATES = {True: "met", False: "failed", None: "unknown"}
 
 
 def show_comparison(found: Comparison) -> None:
@@ -90,6 +89,8 @@ def _metrics(runs: Sequence[str], part: Comparison) -> Table:
     if part["common"]:
         days, first, last = part["common"]
         table.caption = f"difference on {days:,} common days, {first} to {last}: {runs[1]} minus {runs[0]}"
+        if any(row["name"] == "days" and row["values"] != [days, days] for row in part["metrics"]):
+            table.caption += "; the metrics beside it are of all days of the part"
     for row in part["metrics"]:
         name = row["name"]
         limits = [_figure(name, row[limit]) for limit in ("low", "high")]
@@ -107,7 +108,7 @@ def _show_recommendations(runs: Sequence[str], found: Comparison) -> None:
     table = Table("check", *runs, title="checks")
     for row in found["checks"]:
         cells = [
-            "-" if said is None else f"{STATES[met]}: {said}"
+            "-" if said is None else f"{result_word(row['answers'], met)}: {said}"
             for met, said in zip(row["met"], row["found"], strict=True)
         ]
         table.add_row(label(row["name"]), *cells)

@@ -44,8 +44,7 @@ def show_recommendation(found: Recommendation) -> None:
     """Print the checks of a run and the recommendation that follows from them."""
     table = Table("check", "answers", "finding", "result")
     for check in found.checks:
-        result = WARNING if check.axis is Axis.DIAGNOSTIC and check.met is False else RESULTS[check.met]
-        table.add_row(check.name, check.axis, check.found, result)
+        table.add_row(check.name, check.axis, check.found, result_word(check.axis, check.met))
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
     if found.would_change:
@@ -69,6 +68,11 @@ def show_trial(trial: FrozenTrial) -> None:
     for name, figure in trial.user_attrs.get("metrics", {}).items():
         metrics.add_row(name, "-" if figure is None else f"{figure:.6g}")
     console().print(table, metrics)
+
+
+def result_word(answers: str, met: bool | None) -> str:
+    """Return the result of a check in a word; `answers`: the question that it answers part of."""
+    return WARNING if answers == Axis.DIAGNOSTIC and met is False else RESULTS[met]
 
 
 def values_line(trial: FrozenTrial) -> str:

@@ -55,7 +55,8 @@ def diagnostics(
     yield _deflation_check("deflated_sharpe", evidence.deflation, "trials", "on train")
     if evidence.out_of_sample_deflation:
         found = evidence.out_of_sample_deflation
-        yield _deflation_check("deflated_sharpe_out_of_sample", found, "attempts on its days", "out of sample")
+        counted = "attempt on its days" if found.trials == 1 else "attempts on its days"
+        yield _deflation_check("deflated_sharpe_out_of_sample", found, counted, "out of sample")
     what = "probability of backtest overfitting (PBO, CSCV)"
     yield at_most("overfitting", evidence.overfit.probability, LOW_CHANCE, what)
     what = "false-positive rate of the mandate (null test), upper limit of its 95 % interval"

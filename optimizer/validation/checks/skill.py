@@ -54,6 +54,8 @@ class SkillEvidence(StoredModel):
             f"null test of {self.surrogates} surrogate market{'' if self.surrogates == 1 else 's'}"
             if self.surrogates
             else "Student's t distribution, because no null test was run"
+            if self.out_of_sample.t > 0
+            else "Student's t distribution; no null test without a positive alpha"
         )
         first = f"out of sample t = {self.out_of_sample.t:.2f}, p = {self.p_out_of_sample:.3g} ({source})"
         if self.p_holdout is None:

@@ -128,7 +128,7 @@ def run_curriculum(
 
 
 def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
-    """Return a function that prints the verdicts of the attempts before the given one, each once, and its retry plan."""
+    """Return a function that prints the verdicts of earlier attempts, each once, and the plan of a retry."""
     told = {(row.level, row.number) for row in run_record.read_run(context, name).attempts if row.verdict}
     current: tuple[str, int] | None = None
 
