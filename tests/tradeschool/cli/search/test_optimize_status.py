@@ -10,7 +10,15 @@ import pytest
 from optimizer.curriculum.attempts import AttemptFacts, Shortfall
 from optimizer.report.contents import retry_json
 from tests.factories.levels import PARAMETERS, RANGES
-from tests.factories.runs import make_attempt, make_context, make_level, make_run_record, make_verdict, recommended
+from tests.factories.runs import (
+    make_attempt,
+    make_context,
+    make_level,
+    make_null_test,
+    make_run_record,
+    make_verdict,
+    recommended,
+)
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import acquire_leadership
 
