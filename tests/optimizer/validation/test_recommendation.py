@@ -309,8 +309,8 @@ def test_missed_evidence_says_how_many_more_months_change_it() -> None:
     assert found.skill.further_days[Strength.SOME] == 0
     assert (math.sqrt(600) + (90 + math.sqrt(600)) / 1500 * days) / math.sqrt(600 + days) == pytest.approx(1.9, abs=0.1)
     assert found.would_change == (
-        f"Strong evidence of skill: {months_of(days)} at the level seen so far; 20 surrogate markets give no p-value below "
-        "0.0476, more of them may",
+        f"Strong evidence of skill: {months_of(days)} at the level seen so far; "
+        "20 surrogate markets give no p-value below 0.0476, more of them may",
     )
 
 
