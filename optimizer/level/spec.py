@@ -35,6 +35,9 @@ from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
+MAX_WINDOWS = 52
+"""Most windows of a walk-forward."""
+
 
 class Direction(StrEnum):
     """Allowed position sides of a level."""
@@ -127,7 +130,7 @@ class Split(StrictModel):
     Indicators warm up on the bars before a part, inside the dataset's range; positions and trades never cross its
     border.
     """
-    windows: Annotated[int, Field(ge=1, le=52)] = 4
+    windows: Annotated[int, Field(ge=1, le=MAX_WINDOWS)] = 4
     """Number of out-of-sample windows of equal length with `walk_forward`."""
     anchored: bool = True
     """Whether each window's train begins on the first day; else it keeps the length of the first window's train."""

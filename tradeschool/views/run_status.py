@@ -12,6 +12,7 @@ from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_table import named_values
 from optimizer.validation.checks.check import Axis
 from optimizer.validation.gate import Criterion
+from optimizer.validation.labels import label
 from optimizer.validation.recommendation import Recommendation
 from tradeschool.views.backtest_result import size_line
 from tradeschool.views.terminal import console
@@ -45,7 +46,7 @@ def show_recommendation(found: Recommendation) -> None:
     table = Table("check", "answers", "finding", "result")
     for check in found.checks:
         result = WARNING if check.axis is Axis.DIAGNOSTIC and check.met is False else RESULTS[check.met]
-        table.add_row(check.name, check.axis, check.found, result)
+        table.add_row(label(check.name), check.axis, check.found, result)
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
     if found.would_change:

@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import METRICS
 from optimizer.level.risk import Risk
-from optimizer.report.labels import label
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.validation.holdout_log import read_holdout_log
+from optimizer.validation.labels import label
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in, seal_candles
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator.run.run_record import read_run

@@ -171,6 +171,16 @@ def test_an_invalid_offset_is_400(page, context, after: str) -> None:
     assert answer.json()["error"].startswith("after: expected a whole number")
 
 
+@pytest.mark.parametrize("detail", ["trials", "importance"])
+@pytest.mark.parametrize("window", ["0", "53", "x", ""])
+def test_an_invalid_window_is_400(page, context, detail: str, window: str) -> None:
+    context.begin_run()
+    answer = page.get(f"/api/runs/r1/levels/1/attempts/1/{detail}?window={window}")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "window: expected a whole number from 1 to 52"
+
+
 def test_a_report_is_served_without_running_scripts(page, context) -> None:
     context.begin_run()
     (context.results / "r1" / "report.html").write_text("<h1>Report</h1><script>alert(1)</script>")

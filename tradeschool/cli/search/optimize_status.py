@@ -12,10 +12,10 @@ from optimizer.level.metric_names import RISK_METRICS
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
 from optimizer.report.contents import retry_json
-from optimizer.report.labels import label
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.trial_table import named_values, trial_rows
+from optimizer.validation.labels import label
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
