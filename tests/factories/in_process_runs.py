@@ -81,6 +81,17 @@ class RunHarness:
 
     context: RunContext
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make a command read its runs."""
+        folder = self.context.results_dir.parent
+        return {
+            "TRADESCHOOL_DATA_DIR": str(folder / "data"),
+            "TRADESCHOOL_RESULTS_DIR": str(folder / "results"),
+            "TRADESCHOOL_STATE_DIR": str(folder / "state"),
+            "TRADESCHOOL_STORAGE_URL": self.context.storage_url,
+        }
+
     def begin(self, *levels: Level, name: str = "run", seed: int = 7, surrogates: int = 0) -> str:
         return begin(self.context, name, levels, seed, NOW, surrogates=surrogates).name
 

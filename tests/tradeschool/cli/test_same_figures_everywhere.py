@@ -53,14 +53,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
 @pytest.fixture
 def ask(harness: RunHarness, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command on that run."""
-    folder = harness.context.results_dir.parent
-    for name, value in (
-        ("DATA_DIR", folder / "data"),
-        ("RESULTS_DIR", folder / "results"),
-        ("STATE_DIR", folder / "state"),
-        ("STORAGE_URL", harness.context.storage_url),
-    ):
-        monkeypatch.setenv(f"TRADESCHOOL_{name}", str(value))
+    for name, value in harness.environment.items():
+        monkeypatch.setenv(name, value)
     return command
 
 

@@ -84,5 +84,3 @@ def search_options(command: Command) -> Command:
     """Add all search options to a command."""
     return reduce(lambda decorated, option: option(decorated), reversed(OPTIONS), command)
 
-
-workers_option = OPTIONS[5]
