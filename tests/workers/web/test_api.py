@@ -74,10 +74,10 @@ def test_changes_are_sent_to_an_open_stream(page, context, plan) -> None:
         context.add_trials(3)
 
         queued = next(topic for name, topic in told if name == "queue" and topic["queue"]["queued"])
-        run = next(topic for name, topic in told if name == "run" and finished(topic))
+        run = next(topic for name, topic in told if name == "run" and finished(topic) == 3)
 
     assert queued["queue"]["queued"] == plan.lag
-    assert finished(run) == 3
+    assert run["run"]["run"] == "r1"
 
 
 def test_a_topic_equals_the_output_of_its_command(page, plan) -> None:
