@@ -13,8 +13,9 @@ from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.backtest.trade_totals import trade_totals
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.bars.preparation import Prepared
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.search_methods import DEFAULT_PRUNER
-from optimizer.level.spec import Level, LevelDataset, Part, trades_needed
+from optimizer.level.spec import Level, Part, trades_needed
 from optimizer.level.walk_forward import out_of_sample, window_numbers
 from optimizer.objective import metrics
 from optimizer.objective.measures import measured

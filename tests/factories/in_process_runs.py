@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from optimizer.level.constraints import Analysis
-from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Gate, Level, MinTrades
 from optimizer.objective.objective import evaluate, plan_level
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.search.study import read_trials

@@ -89,9 +89,7 @@ class Run:
         """
         return pl.DataFrame(table_rows(self._search(level, attempt, window).trials()), infer_schema_length=None)
 
-    def best(
-        self, level: str | None = None, attempt: int | None = None, window: int | None = None
-    ) -> BestTrial | None:
+    def best(self, level: str | None = None, attempt: int | None = None, window: int | None = None) -> BestTrial | None:
         """Return the feasible trial with the best objective on train; None if there is none.
 
         With several objectives it is the first trial of `front`.

@@ -30,7 +30,7 @@ from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json
 from workers.coordinator.context import RunContext
 from workers.coordinator.run import run_record
-from workers.coordinator.run.level_search import verify as verify_trial
+from workers.coordinator.run.attempt_verdict import verify as verify_trial
 from workers.monitoring.overview import Overview
 from workers.monitoring.run_status import with_queue
 from workers.monitoring.run_status_json import as_result
