@@ -101,8 +101,8 @@ def show_size(size: float, leverage: float | None) -> None:
 
 
 def size_line(size: float, leverage: float | None) -> str:
-    """Return size and leverage in words, such as `size 0.231 of the account, leverage at most 0.231`."""
-    limit = f", leverage at most {leverage:.4g}" if leverage is not None else ""
+    """Return size and leverage in words, such as `size 0.231 of the account, leverage up to 0.231`."""
+    limit = f", leverage up to {leverage:.4g}" if leverage is not None else ""
     return f"size {size:.4g} of the account{limit}"
 
 

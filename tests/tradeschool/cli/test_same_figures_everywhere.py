@@ -329,7 +329,7 @@ def test_the_size_is_shown_wherever_the_winner_is(harness: RunHarness, ask: Comm
         assert told["risk"] == "account sized to 0.02 volatility a year on train, leverage at most 1"
     assert (shown["metric_size"], shown["metric_leverage"]) == (size, leverage)
     assert {each["trial"]: each["size"] for each in best}[setup["trial"]] == size
-    line = f"size {size:.4g} of the account, leverage at most {leverage:.4g}"
+    line = f"size {size:.4g} of the account, leverage up to {leverage:.4g}"
     assert line in ask("optimize", "status", "run")[1]
     assert line in ask("backtest", "--parameters", str(harness.context.folder("run") / "1" / "best_params.json"))[1]
     assert f"{size:.3f}" in ask("optimize", "best", "run")[1]

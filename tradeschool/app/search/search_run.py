@@ -98,9 +98,11 @@ def run_curriculum(
     record = run_record.read_run(context, name)
     say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
     connect_to_work(url).close()
+    say_verdicts = _new_verdicts(context, name)
     with show_trials() as show, interrupts() as stop:
 
         def tell(level: Level, attempt: int, progress: StudyProgress) -> None:
+            say_verdicts(level.name, attempt)
             show(level, attempt, progress)
             if not progress.is_done:
                 look()
@@ -108,6 +110,26 @@ def run_curriculum(
         last_step = FinalizeOptions(on_null_test=with_look(show_null_test(), look), wait_for_holdout=wait_for_holdout)
         control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=last_step)
         return run_levels(context, name, url, control)
+
+
+def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
+    """Return a function that prints the verdicts of the attempts before the given one, each once, and its retry plan."""
+    told = {(row.level, row.number) for row in run_record.read_run(context, name).attempts if row.verdict}
+    current: tuple[str, int] | None = None
+
+    def tell(level: str, attempt: int) -> None:
+        nonlocal current
+        if current == (level, attempt):
+            return
+        current = (level, attempt)
+        for row in run_record.read_run(context, name).attempts:
+            if row.verdict and (row.level, row.number) not in told:
+                told.add((row.level, row.number))
+                say(f"level {row.level}, attempt {row.number}: {row.verdict.reason}")
+            elif row.retry and (row.level, row.number) == current:
+                say(f"level {row.level}, attempt {row.number}: retry: {row.retry.reason}")
+
+    return tell
 
 
 def with_look(tell: NullTestCallback, look: Look) -> NullTestCallback:
