@@ -113,7 +113,7 @@ def run_curriculum(
 
 
 def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
-    """Return a function that prints the verdicts of the attempts before the given one, each once, and its retry plan."""
+    """Return a function that prints the verdicts of the attempts before the given one once, with their retry plans."""
     told = {(row.level, row.number) for row in run_record.read_run(context, name).attempts if row.verdict}
     current: tuple[str, int] | None = None
 
