@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.level.metric_names import METRICS
-from optimizer.report.labels import TERMS, label
+from optimizer.validation.labels import TERMS, label
 
 ROOT = Path(__file__).parents[1]
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()

@@ -110,7 +110,7 @@ class StrategyNotImported(TradeschoolError):
     def __init__(self, strategy: str, reason: str, attempts: int = 1, kind: str = "strategy") -> None:
         """`kind`: what the user's code is: a strategy, an objective or a sampler."""
         self.strategy, self.reason, self.attempts, self.kind = strategy, reason, attempts, kind
-        super().__init__(f"{kind} {strategy} cannot be imported: {reason} ({_counted(attempts)})")
+        super().__init__(f"{kind} {strategy} cannot be imported: {reason} ({attempts_in_words(attempts)})")
 
 
 class StrategyFailed(TradeschoolError):
@@ -119,14 +119,15 @@ class StrategyFailed(TradeschoolError):
     def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1, kind: str = "strategy") -> None:
         """`kind` as in `StrategyNotImported`."""
         self.strategy, self.step, self.reason, self.attempts, self.kind = strategy, step, reason, attempts, kind
-        super().__init__(f"{kind} {strategy} failed at {step}: {reason} ({_counted(attempts)})")
+        super().__init__(f"{kind} {strategy} failed at {step}: {reason} ({attempts_in_words(attempts)})")
 
     def at(self, step: str) -> "StrategyFailed":
         """Return the same failure with a more precise step."""
         return StrategyFailed(self.strategy, step, self.reason, self.attempts, self.kind)
 
 
-def _counted(attempts: int) -> str:
+def attempts_in_words(attempts: int) -> str:
+    """Return a number of attempts, such as `1 attempt`."""
     return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 

@@ -1,6 +1,6 @@
 """Lead-in: the bars before the judged days of a window, which only warm up its indicators.
 
-Prices before a window are known to whoever trades it, so reading them leaks nothing. The first judged bar is the first
+A trader knows the prices before the window, so reading them is no look-ahead. The first judged bar is the first
 bar of the window, and the account starts flat there. With fewer earlier bars than the warm-up, the rest of the warm-up
 is taken from the window itself.
 """

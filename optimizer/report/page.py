@@ -8,10 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from pydantic import JsonValue
 
-from optimizer.report.labels import TERMS, label, meaning
 from optimizer.report.plots import draw_equity_curve
 from optimizer.report.windows_file import window_starts
 from optimizer.validation.holdout_log import HOLDOUT
+from optimizer.validation.labels import TERMS, label, meaning
 
 TEMPLATE = "report.html"
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value

@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Part
 from optimizer.objective.portfolio import Portfolio
-from optimizer.report.labels import label
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trials import is_feasible
+from optimizer.validation.labels import label
 
 SIZE = (9.0, 5.0)  # inches
 BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"

@@ -18,6 +18,7 @@ from optimizer.validation.checks.diagnostics import blocking_checks, diagnostics
 from optimizer.validation.checks.mandate import LevelVerdict, mandate_checks
 from optimizer.validation.checks.skill import SkillEvidence, Strength, skill_checks, skill_evidence
 from optimizer.validation.evidence import Evidence, NullTest, Skill
+from optimizer.validation.labels import label
 from optimizer.validation.stored_model import StoredModel
 
 
@@ -78,7 +79,7 @@ class Recommendation(StoredModel):
     def would_change(self) -> tuple[str, ...]:
         """What would change the recommendation: one line per missed check that decides."""
         return tuple(
-            f"{check.name}: {check.would_change}"
+            f"{label(check.name)}: {check.would_change}"
             for check in self.checks
             if check.axis is not Axis.DIAGNOSTIC and check.would_change
         )

@@ -9,8 +9,8 @@ from rich.table import Column, Table
 
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
+from optimizer.level.costs import Costs
 from optimizer.level.metric_names import COUNTS
-from optimizer.level.spec import Costs
 from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.sizing import WHOLE

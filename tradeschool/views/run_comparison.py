@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from optimizer.level.metric_names import COUNTS
-from optimizer.report.labels import label
+from optimizer.validation.labels import label
 from tradeschool.views.run_status import result_word
 from tradeschool.views.terminal import console
 

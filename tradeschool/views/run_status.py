@@ -12,6 +12,7 @@ from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_table import named_values
 from optimizer.validation.checks.check import Axis
 from optimizer.validation.gate import Criterion
+from optimizer.validation.labels import label
 from optimizer.validation.recommendation import Recommendation
 from tradeschool.views.backtest_result import size_line
 from tradeschool.views.terminal import console
@@ -44,7 +45,7 @@ def show_recommendation(found: Recommendation) -> None:
     """Print the checks of a run and the recommendation that follows from them."""
     table = Table("check", "answers", "finding", "result")
     for check in found.checks:
-        table.add_row(check.name, check.axis, check.found, result_word(check.axis, check.met))
+        table.add_row(label(check.name), check.axis, check.found, result_word(check.axis, check.met))
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
     if found.would_change:

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from redis.exceptions import RedisError
 
+from optimizer.level.spec import MAX_WINDOWS
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME, read_json
 from tradeschool.errors import ServiceUnreachable, TradeschoolError
 from workers.coordinator import event_log
@@ -268,14 +269,13 @@ async def _study(request: web.Request) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,3}", attempt):
         raise web.HTTPNotFound(text="no such attempt")
     window = request.query.get("window")
-    if window is not None and not re.fullmatch(r"[1-9][0-9]?", window):
-        raise web.HTTPBadRequest(text="window: expected a whole number from 1 to 52")
-    return f"{await _run(request)}-L{_level(request)}-a{attempt}" + (f"-w{window}" if window else "")
+    number = "" if window is None else f"-w{_whole(window, 'window', least=1, most=MAX_WINDOWS)}"
+    return f"{await _run(request)}-L{_level(request)}-a{attempt}{number}"
 
 
-def _whole(text: str, name: str, *, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > most:
-        raise web.HTTPBadRequest(text=f"{name}: expected a whole number from 0 to {most}")
+def _whole(text: str, name: str, *, least: int = 0, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise web.HTTPBadRequest(text=f"{name}: expected a whole number from {least} to {most}")
     return int(text)
 
 

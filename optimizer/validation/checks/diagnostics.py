@@ -52,11 +52,10 @@ def diagnostics(
     level: Level, evidence: Evidence, null: NullTest | None, analyses: Mapping[str, Mapping[str, JsonValue]]
 ) -> Iterable[Check]:
     """Yield the diagnostics of a winner; `level`: that of the evidence."""
-    yield _deflation_check("deflated_sharpe", evidence.deflation, "trials", "on train")
+    yield _deflation_check("deflated_sharpe", evidence.deflation, "trial{}", "on train")
     if evidence.out_of_sample_deflation:
         found = evidence.out_of_sample_deflation
-        counted = "attempt on its days" if found.trials == 1 else "attempts on its days"
-        yield _deflation_check("deflated_sharpe_out_of_sample", found, counted, "out of sample")
+        yield _deflation_check("deflated_sharpe_out_of_sample", found, "attempt{} on its days", "out of sample")
     what = "probability of backtest overfitting (PBO, CSCV)"
     yield at_most("overfitting", evidence.overfit.probability, LOW_CHANCE, what)
     what = "false-positive rate of the mandate (null test), upper limit of its 95 % interval"
@@ -68,7 +67,8 @@ def diagnostics(
 
 
 def _deflation_check(name: str, found: DeflatedSharpe, counted: str, where: str) -> Check:
-    what = f"deflated Sharpe ratio {where} (DSR, {found.trials:,} {counted})"
+    number = f"{found.trials:,} {counted.format('' if found.trials == 1 else 's')}"
+    what = f"deflated Sharpe ratio {where} (DSR, {number})"
     return at_least(name, found.probability, CONFIDENT, what)
 
 

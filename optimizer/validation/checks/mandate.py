@@ -7,6 +7,7 @@ from typing import Protocol
 from optimizer.level.spec import Level
 from optimizer.validation.checks.check import Axis, Check, months_of
 from optimizer.validation.gate import Criterion
+from optimizer.validation.labels import GATE
 
 
 class LevelVerdict(Protocol):
@@ -42,7 +43,7 @@ def mandate_checks(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]
     for level in levels:
         verdict = verdicts.get(level.name)
         yield Check(
-            name=f"gate_{level.name}",
+            name=f"{GATE}{level.name}",
             axis=Axis.MANDATE,
             met=verdict.passed if verdict else False,
             found=f"gate of level {level.name}: {verdict.reason if verdict else 'not reached'}",

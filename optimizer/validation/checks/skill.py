@@ -57,7 +57,7 @@ class SkillEvidence(StoredModel):
             if self.out_of_sample.t > 0
             else "Student's t distribution; no null test without a positive alpha"
         )
-        first = f"out of sample t = {self.out_of_sample.t:.2f}, p = {self.p_out_of_sample:.3g} ({source})"
+        first = f"out of sample t = {self.out_of_sample.t:z.2f}, p = {self.p_out_of_sample:.3g} ({source})"
         if self.p_holdout is None:
             return f"{first}; holdout period not opened"
         return f"{first}; holdout period p = {self.p_holdout:.3g}; combined by Fisher's method"

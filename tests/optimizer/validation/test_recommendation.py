@@ -215,8 +215,8 @@ def test_evidence_without_the_mandate_says_which_gate_is_missed_and_by_how_much(
 
     assert found.reason == "gate of level 3: missed on validation: sharpe"
     assert found.would_change == (
-        "gate_3: sharpe 0.62 misses 0.8 by 0.18: no further days at this level would change it, but its 95 % interval "
-        "includes the target",
+        "Gate of level 3: sharpe 0.62 misses 0.8 by 0.18: no further days at this level would change it, but its 95 % "
+        "interval includes the target",
     )
 
 
@@ -309,8 +309,8 @@ def test_missed_evidence_says_how_many_more_months_change_it() -> None:
     assert found.skill.further_days[Strength.SOME] == 0
     assert (math.sqrt(600) + (90 + math.sqrt(600)) / 1500 * days) / math.sqrt(600 + days) == pytest.approx(1.9, abs=0.1)
     assert found.would_change == (
-        f"skill_strong: {months_of(days)} at the level seen so far; 20 surrogate markets give no p-value below 0.0476, "
-        "more of them may",
+        f"Strong evidence of skill: {months_of(days)} at the level seen so far; "
+        "20 surrogate markets give no p-value below 0.0476, more of them may",
     )
 
 
@@ -325,7 +325,7 @@ def test_few_trades_say_how_many_more_months_are_needed() -> None:
     few = Verdict(passed=False, readings=(reading("trades", 6, 10, float("nan")),), validation_days=90.0)
     found = make_recommendation(evidence(), verdicts={**MET, "3": few})
 
-    assert found.would_change == ("gate_3: trades 6 misses 10 by 4: about 2 more months at this level",)
+    assert found.would_change == ("Gate of level 3: trades 6 misses 10 by 4: about 2 more months at this level",)
 
 
 def test_without_a_winner_the_nearest_trial_is_named() -> None:
@@ -333,7 +333,7 @@ def test_without_a_winner_the_nearest_trial_is_named() -> None:
 
     assert (found.action, found.level, found.parameters, found.skill) == (NO, None, None, None)
     assert found.reason.startswith("p-value of no skill: unknown, no winner out of sample, required <= 0.05; gate of")
-    assert found.would_change[0] == "gate_1: the nearest trial misses drawdown by 0.03 on train"
+    assert found.would_change[0] == "Gate of level 1: the nearest trial misses drawdown by 0.03 on train"
     assert "not reached" in next(check.found for check in found.checks if check.name == "gate_3")
 
 
@@ -368,3 +368,13 @@ def test_without_a_stable_winner_the_tier_is_minimum() -> None:
     assert make_recommendation(evidence(), analyses={"stability": {"stable": False}}).tier is Tier.MINIMUM
     assert make_recommendation(evidence(), **GATE_3).tier is Tier.MINIMUM
     assert make_recommendation(evidence(), outcome=RunOutcome.ESCALATED, verdicts={"1": MISSED}).tier is Tier.ESCALATED
+
+
+@pytest.mark.parametrize(
+    ("attempts", "told"), [(1, "DSR, 1 attempt on its days)"), (2, "DSR, 2 attempts on its days)")]
+)
+def test_a_number_of_attempts_is_counted_in_words(attempts: int, told: str) -> None:
+    seen = deflation(0.99).model_copy(update={"trials": attempts})
+    found = make_recommendation(evidence(out_of_sample_deflation=seen))
+
+    assert told in next(check.found for check in found.checks if check.name == "deflated_sharpe_out_of_sample")

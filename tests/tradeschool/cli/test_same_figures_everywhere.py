@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import METRICS
 from optimizer.level.risk import Risk
-from optimizer.report.labels import label
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.validation.holdout_log import read_holdout_log
+from optimizer.validation.labels import label
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in, seal_candles
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator.run.run_record import read_run
@@ -53,14 +53,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
 @pytest.fixture
 def ask(harness: RunHarness, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command on that run."""
-    folder = harness.context.results_dir.parent
-    for name, value in (
-        ("DATA_DIR", folder / "data"),
-        ("RESULTS_DIR", folder / "results"),
-        ("STATE_DIR", folder / "state"),
-        ("STORAGE_URL", harness.context.storage_url),
-    ):
-        monkeypatch.setenv(f"TRADESCHOOL_{name}", str(value))
+    for name, value in harness.environment.items():
+        monkeypatch.setenv(name, value)
     return command
 
 

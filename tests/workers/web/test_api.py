@@ -74,10 +74,10 @@ def test_changes_are_sent_to_an_open_stream(page, context, plan) -> None:
         context.add_trials(3)
 
         queued = next(topic for name, topic in told if name == "queue" and topic["queue"]["queued"])
-        run = next(topic for name, topic in told if name == "run" and finished(topic))
+        run = next(topic for name, topic in told if name == "run" and finished(topic) == 3)
 
     assert queued["queue"]["queued"] == plan.lag
-    assert finished(run) == 3
+    assert run["run"]["run"] == "r1"
 
 
 def test_a_topic_equals_the_output_of_its_command(page, plan) -> None:
@@ -169,6 +169,16 @@ def test_an_invalid_offset_is_400(page, context, after: str) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("after: expected a whole number")
+
+
+@pytest.mark.parametrize("detail", ["trials", "importance"])
+@pytest.mark.parametrize("window", ["0", "53", "x", ""])
+def test_an_invalid_window_is_400(page, context, detail: str, window: str) -> None:
+    context.begin_run()
+    answer = page.get(f"/api/runs/r1/levels/1/attempts/1/{detail}?window={window}")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "window: expected a whole number from 1 to 52"
 
 
 def test_a_report_is_served_without_running_scripts(page, context) -> None:

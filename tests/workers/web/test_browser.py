@@ -87,9 +87,9 @@ def test_every_panel_shows_its_data(busy, serve, visit) -> None:
             "PED-ANOVA, 40 trials",
             "do not deploy",
             "the gate of level 1 is not met <script>",
-            "False-positive rate 8%: 3 of 40 surrogate markets without skill pass this gate (95 % interval 3% to 20%)",
+            "every gate passed in 3 (false-positive rate 8%, 95 % interval 3% to 20%)",
             "Outcome: escalated",
-            "0 of 2 checks met",
+            "0 of 2 deciding checks met",
             "RuntimeError: <b>no luck</b>",
             "No worker is connected",
             "No sealed candles yet",
@@ -106,13 +106,15 @@ def test_every_panel_shows_its_data(busy, serve, visit) -> None:
 
 
 def test_running_workers_and_their_trials_are_shown(context, serve, visit, plan, start_worker) -> None:
-    slow = replace(plan, title="sleep 1.5")
+    slow = replace(plan, title="sleep 600")
     study = slow.open()
     slow.run(study).reconcile()
     study.close()
     start_worker()
     with serve(context) as url, visit(url) as page:
         page.locator("#p-running_jobs td").first.wait_for()
+
+        page.locator("#p-workers .chip.busy").first.wait_for()
 
         assert page.locator("#p-workers .chip.busy").count() == 1
         row = page.locator("#p-running_jobs tbody tr").first.inner_text().split()

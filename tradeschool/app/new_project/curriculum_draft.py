@@ -9,7 +9,8 @@ from optimizer.curriculum.level_files import load_levels
 from optimizer.curriculum.plan import plan_level
 from optimizer.level.constraints import StressLimits
 from optimizer.level.holdout import Holdout
-from optimizer.level.spec import Direction, Level, LevelDataset
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Level
 from optimizer.strategies.parameter_ranges import with_strategy
 from optimizer.validation.analyses.regimes import Trend
 from optimizer.validation.analyses.trend_windows import MIN_DAYS, TrendWindow, find_trend_window

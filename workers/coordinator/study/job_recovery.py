@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tradeschool.errors import DataIncomplete, SettingsError, StrategyNotImported, TradeschoolError
+from tradeschool.errors import (
+    DataIncomplete,
+    SettingsError,
+    StrategyNotImported,
+    TradeschoolError,
+    attempts_in_words,
+)
 from workers.isolation.strategy_allowlist import UserCode
 from workers.queue.dispatch import Dispatcher, JobKey
 from workers.queue.messages import Batch, BatchResult
@@ -187,7 +193,7 @@ class JobRecovery:
     def _retry(self, job_key: JobKey, reason: str, *, level: int = logging.WARNING) -> None:
         """Start the next attempt with one trial per job, so that a crashing trial takes no others with it."""
         if job_key.attempt >= self._settings.attempts:
-            self._give_up(job_key, f"{job_key.attempt} attempts: {reason}")
+            self._give_up(job_key, f"{attempts_in_words(job_key.attempt)}: {reason}")
             return
         log.log(level, "job failed", extra={"action": "job_failed", "job": job_key.job_id, "reason": reason})
         del self._job_keys[job_key.first, job_key.last]

@@ -315,6 +315,15 @@ def marked(told: object) -> object:
     return told
 
 
+def test_a_report_names_gates_and_strength_in_words(finalized: RunHarness) -> None:
+    told = finalized.file("report.json")
+    page = draw_page({**told, "recommendation": {**told["recommendation"], "strength": "none"}}).decode()
+
+    assert "</b>, no evidence.</p>" in page
+    assert ">Gate of level 1</th>" in page
+    assert not re.search(r"gate[_ ]1\b", page)
+
+
 def test_report_text_is_escaped(finalized: RunHarness) -> None:
     page = draw_page(marked(finalized.file("report.json"))).decode()
 

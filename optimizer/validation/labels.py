@@ -6,6 +6,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+GATE = "gate_"
+"""Begin of the name of a gate's check; the name of its level follows."""
+
 
 class Term(NamedTuple):
     """A name for display and its meaning."""
@@ -84,9 +87,13 @@ TERMS: Mapping[str, Term] = {
 
 def label(name: str) -> str:
     """Return the display label of a metric, criterion or check; its words if it has no entry."""
+    if name.startswith(GATE):
+        return f"Gate of level {name.removeprefix(GATE)}"
     return TERMS[name].label if name in TERMS else str(name).replace("_", " ")
 
 
 def meaning(name: str) -> str:
     """Return the one-line meaning of a name; empty if it has no entry."""
+    if name.startswith(GATE):
+        return "Whether the gate of this level was passed."
     return TERMS[name].meaning if name in TERMS else ""
