@@ -36,7 +36,8 @@ from optimizer.backtest.reference import replay
 from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.bars.slicing import head
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Gate, Level
 from optimizer.objective.metrics import summarise
 from optimizer.objective.objective import evaluate
 from optimizer.validation.statistics.bootstrap import interval, sharpe_ratios

@@ -14,7 +14,8 @@ from pathlib import Path
 from benchmarks.power.market import CORRELATION, TIMEFRAMES, YEARLY_VOLATILITY, Kind
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.holdout import Holdout
-from optimizer.level.spec import Bounds, Level, LevelDataset, Parameters
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Bounds, Level, Parameters
 from tradeschool.markets.catalogue import CURRICULUM_WINDOW
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES
 from tradeschool.markets.windows import Window

@@ -11,7 +11,7 @@ A fill's price is a candle price in whole ticks. All costs are booked separately
 
 from dataclasses import dataclass
 
-from optimizer.level.spec import Costs
+from optimizer.level.costs import Costs
 from tradeschool.markets.instruments import Market
 
 BPS = 1e-4

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.volatility import risk_of_one_atr
 from optimizer.bars.preparation import Prepared
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.instruments import Dataset
 

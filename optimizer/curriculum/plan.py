@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.engine import warm_up_bars
-from optimizer.level.spec import Level, LevelDataset, Part
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import window_level, window_numbers
 from optimizer.objective.objective import judged_days
 from optimizer.strategies.parameter_ranges import widest

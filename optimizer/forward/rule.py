@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 from optimizer.validation.statistics.confidence_sequence import DAYS_A_YEAR
 from optimizer.validation.stored_model import StoredModel
 from optimizer.validation.winner_setup import WinnerSetup

@@ -6,16 +6,16 @@ fields.
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
-from optimizer.level.cost_presets import presets_of
-from optimizer.level.days import with_days
+from optimizer.level.costs import Costs
 from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.metric_names import GATE_DRAWDOWN
 from optimizer.level.retry import InheritanceSettings, RetrySettings
 from optimizer.level.risk import Risk
@@ -30,9 +30,6 @@ from optimizer.level.search_methods import (
     check_combination,
     check_objective,
 )
-from tradeschool.errors import SettingsError
-from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
 MAX_WINDOWS = 52
@@ -74,45 +71,6 @@ class Scheme(StrEnum):
     """One search on train; validation selects among its best trials; test is opened once."""
     WALK_FORWARD = "walk_forward"
     """One search per window on the days before it; the windows' out-of-sample days together are validation."""
-
-
-class LevelDataset(StrictModel):
-    """A dataset and the days that a level uses."""
-
-    dataset: str
-    """Such as `coinbase/BTC-USD/M5`."""
-    start: date
-    end: date
-    """First day after the range."""
-    rule: Annotated[str, Field(exclude_if=lambda rule: not rule)] = ""
-    """The rule that found the range, with its return; empty for a range that was chosen by hand."""
-
-    _days = model_validator(mode="before")(with_days)
-
-    @field_validator("dataset")
-    @classmethod
-    def _has_its_own_name(cls, name: str) -> str:
-        """Replace another spelling of a timeframe or pair, such as `coinbase/BTC-USD/1h`, by the dataset's name."""
-        try:
-            return find_dataset(name).name
-        except SettingsError as error:
-            raise ValueError(str(error)) from None
-
-    @model_validator(mode="after")
-    def _is_not_empty(self) -> Self:
-        if self.start >= self.end:
-            raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
-        return self
-
-    @property
-    def source(self) -> Dataset:
-        """The dataset object of that name."""
-        return find_dataset(self.dataset)
-
-    @property
-    def window(self) -> Window:
-        """The whole range of days of this dataset."""
-        return Window(_midnight(self.start), _midnight(self.end))
 
 
 class Split(StrictModel):
@@ -197,64 +155,6 @@ class MinTrades(StrictModel):
 
     train: Annotated[int, Field(ge=0)] = 30
     validation: Annotated[int, Field(ge=0)] = 10
-
-
-class Costs(StrictModel):
-    """Trading costs per side. Half-spread and slippage apply to market and stop fills, not to targets.
-
-    FX pays the half-spread stored with its candles; crypto candles store none and pay slippage.
-
-    Written as `costs = "coinbase.taker.10k"`, as a list of presets, or as a table of rates, whose `preset` key names
-    presets for the rates that the table does not set.
-    """
-
-    crypto_fee_bps: Annotated[float, Field(ge=0)] = 5.0
-    """Basis points of the notional."""
-    crypto_slippage_bps: Annotated[float, Field(ge=0)] = 2.0
-    """Basis points of the price."""
-    fx_fee_bps: Annotated[float, Field(ge=0)] = 0.0
-    fx_slippage_bps: Annotated[float, Field(ge=0)] = 0.0
-    crypto_financing_bps: Annotated[float, Field(ge=0)] = 0.0
-    """Basis points of the entry notional, charged at each midnight (UTC) that a position is held over."""
-    fx_financing_bps: Annotated[float, Field(ge=0)] = 0.0
-    preset: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
-    """Names of the presets that the rates come from; empty without presets."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_presets(cls, given: object) -> object:
-        """Replace preset names by their rates; rates that are given have precedence."""
-        table = dict(given) if isinstance(given, Mapping) else {"preset": given}
-        named = table.get("preset")
-        if not named or not isinstance(named, str | list | tuple):
-            return given
-        try:
-            presets = presets_of(named.split(",") if isinstance(named, str) else [str(name) for name in named])
-        except SettingsError as error:
-            raise ValueError(str(error)) from None
-        rates = {name: rate for preset in presets for name, rate in preset.rates.items()}
-        return {**rates, **table, "preset": tuple(preset.name for preset in presets)}
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """The rates by field name."""
-        return self.model_dump(exclude={"preset"})
-
-    @property
-    def sentence(self) -> str:
-        """Presets and rates in words."""
-        crypto = f"crypto {self.crypto_fee_bps:g} bps fee and {self.crypto_slippage_bps:g} bps slippage"
-        fx = f"FX {self.fx_fee_bps:g} bps fee, {self.fx_slippage_bps:g} bps slippage and the half-spread of the candles"
-        return f"{', '.join(self.preset) or 'no preset'}; per side: {crypto}, {fx}"
-
-
-def costs_of(presets: str) -> Costs:
-    """Return the costs of preset names, separated by commas; other rates are the defaults.
-
-    Raises:
-        SettingsError: if a preset is unknown, or two are for the same market.
-    """
-    return Costs(preset=tuple(preset.name for preset in presets_of(presets.split(","))))
 
 
 Bounds = tuple[float, float]
@@ -391,10 +291,6 @@ class Level(StrictModel):
             Part.TEST: (second_end + embargo, days),
         }[part]
         return Window(whole.start + timedelta(days=start_day), whole.start + timedelta(days=end_day))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def trades_needed(level: Level, part: Part) -> int:

@@ -13,7 +13,8 @@ part and none is open at the start of the next, so no trade straddles a border.
 import re
 from datetime import date, timedelta
 
-from optimizer.level.spec import Level, LevelDataset, Part, Split
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Level, Part, Split
 from tradeschool.errors import SettingsError
 from tradeschool.markets.windows import Window
 

@@ -10,17 +10,18 @@ from itertools import zip_longest
 
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.result import BacktestRun, TradingRules
-from optimizer.backtest.trade_totals import trade_totals
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.bars.preparation import Prepared
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.search_methods import DEFAULT_PRUNER
-from optimizer.level.spec import Level, LevelDataset, Part, trades_needed
+from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import out_of_sample, window_numbers
 from optimizer.objective import metrics
 from optimizer.objective.measures import measured
 from optimizer.objective.portfolio import PortfolioTracker, portfolio
 from optimizer.objective.sizing import WHOLE, risk_metrics, sized, solve_size
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
+from optimizer.objective.violations import violations_of
 from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired
@@ -43,8 +44,6 @@ BELOW: Mapping[str, str] = {
     HYPERBAND: "the best of its Hyperband bracket",
 }
 """Phrase of the threshold by pruner, for the reason of a pruned trial."""
-WHOLLY_MISSED = 1.0
-"""Violation of a constraint without a measured value; the largest fraction."""
 
 Read = Callable[[Dataset, Window], CandleArrays]
 """Function that reads the candles of a dataset whose open lies in a window."""
@@ -254,7 +253,7 @@ def _complete(
         value=None if level.is_multi_objective else known[0],
         values=dict(zip(level.objective, known, strict=True)) if level.is_multi_objective else {},
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"], values),
+        constraints=violations_of(level, part, runs, figures, figures["max_drawdown_intrabar"], values),
         metrics=rounded_all(figures) | risk_metrics(level, managed, runs),
         pruned_reason=None,
     )
@@ -273,7 +272,7 @@ def _pruned(
         state=TrialOutcome.PRUNED,
         value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown, intermediate[-1:]),
+        constraints=violations_of(level, Part.TRAIN, runs, figures, drawdown, intermediate[-1:]),
         metrics=rounded_all(figures) | risk_metrics(level, managed, runs),
         pruned_reason=reason,
     )
@@ -283,44 +282,3 @@ def stored_metrics(level: Level, parameters: Mapping[str, float], runs: Sequence
     """Return the metrics of runs as a trial stores them: with size and leverage if the level has a risk budget."""
     managed = TradeManagement.of(repaired(load(level.strategy), parameters))
     return metrics.figures(runs) | risk_metrics(level, managed, runs)
-
-
-def _constraints(
-    level: Level,
-    part: Part,
-    runs: Sequence[BacktestRun],
-    figures: Mapping[str, float],
-    drawdown: float,
-    values: Sequence[float],
-) -> dict[str, float]:
-    """Return each constraint's violation as a fraction, so that all share one scale; zero or less is feasible.
-
-    `values`: those of the objectives, NaN where undefined.
-    """
-    gate, win_rate = level.gate, figures["win_rate"]
-    violations = {
-        "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
-        "drawdown": drawdown - gate.max_drawdown_intrabar,
-        "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
-        "min_trades": _trades_violation(figures, trades_needed(level, part), values),
-    }
-    if level.is_multi_objective and part is Part.TRAIN:
-        violations["drawdown_limit"] = drawdown - level.drawdown_limit
-    further = {each.name: each.violation(figures[each.metric]) for each in level.constraints}
-    return rounded_all(violations | further)
-
-
-def _profit_factor_violation(runs: Sequence[BacktestRun], target: float) -> float:
-    """Return the violation `target * loss - profit <= 0` over the turnover `profit + loss`, which avoids division by
-    zero.
-    """
-    total = trade_totals(runs)
-    turnover = total.profit + total.loss
-    return (target * total.loss - total.profit) / turnover if turnover > 0 else WHOLLY_MISSED
-
-
-def _trades_violation(figures: Mapping[str, float], needed: int, values: Sequence[float]) -> float:
-    """Return the missing share of the required trades; the largest violation without a Sharpe ratio or an objective."""
-    if math.isnan(figures["sharpe"]) or any(map(math.isnan, values)):
-        return WHOLLY_MISSED
-    return (needed - figures["trades"]) / max(needed, 1)

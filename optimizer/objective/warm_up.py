@@ -4,7 +4,8 @@ from datetime import date
 from functools import partial
 
 from optimizer.bars.random_walk import random_walk
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Part
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Gate, Level, Part
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.strategies.protocol import load
 

@@ -10,7 +10,7 @@ from optimizer.validation.evidence import HoldoutResult
 
 
 class EquityFile(BaseModel):
-    """The columns of `equity.json` that an account needs; see `files.equity_json`."""
+    """The columns of `equity.json` that an account needs; see `level_contents.equity_json`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -18,7 +18,7 @@ results/<run>/recommendation.json                   deploy, paper_trade or do_no
 results/<run>/report.json, report.html              the whole run in one file; the HTML is rendered from the JSON alone
 results/<run>/lineage.json                          each attempt with its inputs and its gate
 results/<run>/escalation.json                       what was missed, if a level failed all attempts
-results/<run>/holdout_log.jsonl                        each read of validation, test and the holdout period, appended
+results/<run>/holdout_log.jsonl                     each read of validation, test and the holdout period, appended
 results/<run>/forward/<name>/rule.json              rule of a forward test, written before its first day
 results/<run>/forward/<name>/days.jsonl             each day of it: return, equity, limits, decision, appended
 
@@ -27,7 +27,6 @@ Files of a later attempt replace those of an earlier one.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
@@ -35,8 +34,6 @@ from pydantic import JsonValue
 
 from optimizer.forward.summary import run_summaries
 from optimizer.level.spec import Level, Part
-from optimizer.objective.dominance import FRONT_RULE
-from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.report.contents import (
     FRONT_NAME,
     LEVEL_FILES,
@@ -46,13 +43,12 @@ from optimizer.report.contents import (
     report_json,
     retry_json,
 )
+from optimizer.report.level_contents import costs_json, equity_json, front_json, gate_json, metrics_json
 from optimizer.report.windows_file import window_starts, windows_by_day, windows_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.pareto import pareto_front
-from optimizer.search.trial_table import export, named_values
+from optimizer.search.trial_table import export
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.holdout_log import read_holdout_log
-from optimizer.validation.selection import Winner
 from optimizer.validation.verdict import AttemptFindings
 from optimizer.validation.winner_setup import WinnerSetup
 from tradeschool.atomic_files import publish
@@ -85,7 +81,7 @@ def write_findings(
     if setup:
         _publish(results_dir, here / "best_params.json", _text(setup.model_dump(mode="json")))
     if findings.winner:
-        _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
+        _publish(results_dir, here / "metrics.json", _text(metrics_json(findings.winner, findings.test)))
         _publish(results_dir, here / "costs.json", _text(costs_json(findings)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", _equity_plot(findings))
@@ -164,69 +160,6 @@ def read_json(path: Path) -> JsonValue:
     return found
 
 
-def gate_json(findings: AttemptFindings) -> dict[str, object]:
-    """Return the verdict: whether the gate passed, and each reading with its target."""
-    return {
-        "level": findings.level.name,
-        "attempt": findings.case.attempt,
-        "passed": findings.passed,
-        "relaxed": findings.case.relaxed,
-        "reason": findings.reason,
-        "trial": findings.winner.number if findings.winner else None,
-        "gate": [each.as_json() for each in findings.readings],
-    }
-
-
-def costs_json(findings: AttemptFindings) -> dict[str, object]:
-    """Return the level's cost presets and rates, and the winner's charged and break-even costs by part."""
-    costs = findings.level.costs
-    return {
-        "preset": list(costs.preset),
-        "rates": costs.rates,
-        "sentence": costs.sentence,
-        "parts": {part: {**asdict(found), "sentence": found.sentence} for part, found in findings.costs.items()},
-    }
-
-
-def front_json(findings: AttemptFindings) -> dict[str, object]:
-    """Return the Pareto front on train, in the order of its rule, and the trial that was selected on validation."""
-    front = pareto_front(findings.case.trials)
-    return {
-        "objectives": list(findings.level.objective),
-        "rule": FRONT_RULE,
-        "winner": findings.winner.number if findings.winner else None,
-        "trials": [
-            {"trial": trial.number, "values": named_values(trial), "parameters": dict(trial.params)} for trial in front
-        ],
-    }
-
-
-def equity_json(findings: AttemptFindings) -> dict[str, object]:
-    """Return daily series, by day since 1970: the winner's equity and intrabar drawdown, and buy-and-hold equity.
-
-    Each part starts at 1. A day in two parts, possible with datasets of different years, belongs to the earlier part.
-    With `walk_forward` it belongs to validation, and each day of validation has the number of its window.
-    """
-    by_day: dict[int, tuple[str, float, float, float]] = {}
-    accounts = list(findings.accounts.items())
-    for part, account in reversed(accounts) if findings.case.windows else accounts:
-        held, fallen = findings.benchmark[part].equity, account.drawdowns
-        for place, day in enumerate(account.days.tolist()):
-            by_day.setdefault(day, (part, account.equity[place], fallen[place], held[place]))
-    days = sorted(by_day)
-    columns = list(zip(*(by_day[day] for day in days), strict=True))
-    windows = windows_by_day(findings.level) if findings.case.windows else {}
-    return {
-        "days": days,
-        "part": list(columns[0]),
-        **({"window": [windows.get(day, 0) for day in days]} if windows else {}),
-        **{
-            name: [float(value) for value in columns[place]]
-            for place, name in ((1, "equity"), (2, "drawdown"), (3, "buy_and_hold"))
-        },
-    }
-
-
 def lineage_json(record: RunRecord) -> dict[str, object]:
     """Return a run's attempts in order, and all forced changes."""
     return {
@@ -278,15 +211,6 @@ def _equity_plot(findings: AttemptFindings) -> bytes:
     account, windows = findings.accounts[Part.VALIDATION], windows_by_day(findings.level)
     days = account.days.tolist()
     return draw_equity({Part.VALIDATION: account}, window_starts(days, [windows.get(day, 0) for day in days]))
-
-
-def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:
-    parts = {Part.TRAIN: winner.train, Part.VALIDATION: winner.validation, Part.TEST: test}
-    return {
-        part: {name: finite_or_none(value) for name, value in evaluation.metrics.items()}
-        for part, evaluation in parts.items()
-        if evaluation
-    }
 
 
 def _publish_trials(results_dir: Path, here: Path, trials: Sequence[FrozenTrial]) -> None:

@@ -13,7 +13,9 @@ from pydantic import Field, model_validator
 
 from optimizer.bars.lead_in import JudgedWindow
 from optimizer.level.constraints import StrictModel
-from optimizer.level.spec import Costs, Direction, Level, LevelDataset, Part
+from optimizer.level.costs import Costs
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Level, Part
 from optimizer.level.walk_forward import out_of_sample
 from optimizer.objective.objective import warm_up_of
 from optimizer.objective.sizing import WHOLE

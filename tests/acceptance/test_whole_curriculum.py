@@ -172,7 +172,7 @@ def test_status_and_reproduce_work_on_a_finished_run(over, tmp_path: Path) -> No
     assert "metric" in shown.stdout
     assert [each["stored"] for each in planned["levels"][0]["parts"]] == [3744, 864, 864]
     assert differing.returncode == 1
-    assert "trial 3 of level 1 is not reproducible: intermediate_0: recorded 0.125" in differing.stderr
+    assert "trial 3 of level 1, attempt 1 is not reproducible: intermediate_0: recorded 0.125" in differing.stderr
 
 
 def copied_study(program, folder: Path):

@@ -26,7 +26,8 @@ from benchmarks.power.tables import (
     target_rows,
 )
 from optimizer.curriculum.level_files import load_levels
-from optimizer.level.spec import Level, LevelDataset
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Level
 from optimizer.objective import metrics
 from tests.factories.in_process_runs import ANY, level
 from tradeschool.markets.catalogue import find_dataset

@@ -3,7 +3,8 @@
 from datetime import UTC, date, datetime
 
 from optimizer.forward.rule import ForwardDataset, ForwardLimits, ForwardRule
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 
 START = date(2021, 3, 11)
 CREATED = datetime(2021, 3, 1, tzinfo=UTC)

@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from optimizer.level.constraints import Analysis
-from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Gate, Level, MinTrades
 from optimizer.objective.objective import evaluate, plan_level
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.search.study import read_trials
@@ -80,6 +81,17 @@ class RunHarness:
     """Runs in one folder, evaluated in this process."""
 
     context: RunContext
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make a command read its runs."""
+        folder = self.context.results_dir.parent
+        return {
+            "TRADESCHOOL_DATA_DIR": str(folder / "data"),
+            "TRADESCHOOL_RESULTS_DIR": str(folder / "results"),
+            "TRADESCHOOL_STATE_DIR": str(folder / "state"),
+            "TRADESCHOOL_STORAGE_URL": self.context.storage_url,
+        }
 
     def begin(self, *levels: Level, name: str = "run", seed: int = 7, surrogates: int = 0) -> str:
         return begin(self.context, name, levels, seed, NOW, surrogates=surrogates).name

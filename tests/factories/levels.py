@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 
 from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, plan_retry
-from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades
+from optimizer.level.costs import Costs
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Gate, Level, MinTrades
 from tests.factories.candles import random_ticks
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window

@@ -1,6 +1,7 @@
 """A worker program with a small deterministic objective; tests also use its evaluator in their process.
 
-The level's title says how evaluations behave: `sleep 0.2`, or what the one unlucky point does.
+The level's title says how evaluations behave: `sleep 0.2`, `until FILE` (wait until the file exists), or what the one
+unlucky point does.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,9 +106,11 @@ def search_space(facts: StudyFacts) -> SearchSpace:
 
 
 def behave(title: str, *, is_unlucky: bool) -> None:
-    what, _, seconds = title.partition(" ")
+    what, _, value = title.partition(" ")
     if what == "sleep":
-        time.sleep(float(seconds))
+        time.sleep(float(value))
+    while what == "until" and not Path(value).exists():
+        time.sleep(0.05)
     if not is_unlucky:
         return
     if what == "crash":

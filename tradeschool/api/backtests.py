@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from optimizer.backtest.trade_table import trade_table
-from optimizer.level.spec import Direction, costs_of
+from optimizer.level.costs import costs_of
+from optimizer.level.spec import Direction
 from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.portfolio import portfolio

@@ -11,15 +11,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_store import RunRecord
 from optimizer.search.pareto import pareto_front
-from optimizer.search.study import read_trials
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import read_settings
 from tradeschool.app.global_options import GLOBAL_OPTIONS, GlobalOptions
+from tradeschool.app.search.recorded_search import RecordedSearch, find_search
 from tradeschool.app.search.search_request import SearchOptions
-from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of, search_new_run
+from tradeschool.app.search.search_run import context_of, run_status_of, search_new_run
 from workers.coordinator.context import RunContext
 from workers.coordinator.run import run_record
 from workers.monitoring.run_status_json import as_result
@@ -42,7 +42,8 @@ class BestTrial:
 class Run:
     """A recorded run. It is read again at each call, so a run that is under way can be followed.
 
-    `level` and `attempt` choose a search of the run, by default the first level and its latest attempt.
+    `level`, `attempt` and `window` choose a search of the run: by default the first level, its latest attempt, and with
+    `walk_forward` its last search, over all days of train.
     """
 
     def __init__(self, name: str, context: RunContext) -> None:
@@ -80,46 +81,45 @@ class Run:
         """Return what `tradeschool optimize status --json` prints."""
         return dict(as_result(run_status_of(self._context, self._record())))
 
-    def trials(self, level: str | None = None, attempt: int | None = None) -> pl.DataFrame:
+    def trials(self, level: str | None = None, attempt: int | None = None, window: int | None = None) -> pl.DataFrame:
         """Return the trial table, one row per trial in number order; the columns of `tradeschool optimize export`.
 
         Raises:
-            SettingsError: If the level does not exist, or the attempt has not started.
+            SettingsError: If the level does not exist, or the attempt or the window has not started.
         """
-        return pl.DataFrame(table_rows(self._trials(level, attempt)), infer_schema_length=None)
+        return pl.DataFrame(table_rows(self._search(level, attempt, window).trials()), infer_schema_length=None)
 
-    def best(self, level: str | None = None, attempt: int | None = None) -> BestTrial | None:
+    def best(self, level: str | None = None, attempt: int | None = None, window: int | None = None) -> BestTrial | None:
         """Return the feasible trial with the best objective on train; None if there is none.
 
         With several objectives it is the first trial of `front`.
 
         Raises:
-            SettingsError: If the level does not exist, or the attempt has not started.
+            SettingsError: If the level does not exist, or the attempt or the window has not started.
         """
-        found = ranked(self._trials(level, attempt))
+        found = ranked(self._search(level, attempt, window).trials())
         return _best_trial(found[0]) if found else None
 
-    def front(self, level: str | None = None, attempt: int | None = None) -> list[BestTrial]:
+    def front(self, level: str | None = None, attempt: int | None = None, window: int | None = None) -> list[BestTrial]:
         """Return the Pareto front on train, nearest to the best value of every objective first.
 
         With one objective, it is the best trial alone.
 
         Raises:
-            SettingsError: If the level does not exist, or the attempt has not started.
+            SettingsError: If the level does not exist, or the attempt or the window has not started.
         """
-        return [_best_trial(trial) for trial in pareto_front(self._trials(level, attempt))]
+        return [_best_trial(trial) for trial in pareto_front(self._search(level, attempt, window).trials())]
 
-    def study(self, level: str | None = None, attempt: int | None = None) -> optuna.Study:
+    def study(self, level: str | None = None, attempt: int | None = None, window: int | None = None) -> optuna.Study:
         """Return a copy of the search as an Optuna study in memory; changes to it do not reach the run.
 
         Raises:
-            SettingsError: If the level does not exist, or the attempt has not started.
+            SettingsError: If the level does not exist, or the attempt or the window has not started.
         """
-        record = self._record()
-        row = begun_trials(record, level, attempt)
-        directions = [StudyDirection.MAXIMIZE for _ in record.level(row.level).objective]
-        copy = optuna.create_study(study_name=record.study(row.level, row.number), directions=directions)
-        copy.add_trials(self._trials_of(record, row))
+        search = self._search(level, attempt, window)
+        directions = [StudyDirection.MAXIMIZE for _ in search.level.objective]
+        copy = optuna.create_study(study_name=search.study, directions=directions)
+        copy.add_trials(search.trials())
         return copy
 
     def __repr__(self) -> str:
@@ -129,12 +129,8 @@ class Run:
     def _record(self) -> RunRecord:
         return run_record.read_run(self._context, self.name)
 
-    def _trials(self, level: str | None, attempt: int | None) -> Sequence[FrozenTrial]:
-        record = self._record()
-        return self._trials_of(record, begun_trials(record, level, attempt))
-
-    def _trials_of(self, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
-        return read_trials(self._context.storage_url, record.study(row.level, row.number))
+    def _search(self, level: str | None, attempt: int | None, window: int | None) -> RecordedSearch:
+        return find_search(self._context, self.name, level, attempt, window)
 
 
 def runs(*, config: Path | str | None = None) -> list[Run]:

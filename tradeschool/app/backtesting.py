@@ -7,7 +7,8 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import DatasetBacktest, TradingRules
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
-from optimizer.level.spec import Costs, Direction, Part
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.objective.sizing import WHOLE, sized
 from optimizer.strategies.protocol import FloatParameter, Strategy, load, repaired

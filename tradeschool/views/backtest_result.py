@@ -9,8 +9,8 @@ from rich.table import Column, Table
 
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
+from optimizer.level.costs import Costs
 from optimizer.level.metric_names import COUNTS
-from optimizer.level.spec import Costs
 from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.sizing import WHOLE
@@ -101,8 +101,8 @@ def show_size(size: float, leverage: float | None) -> None:
 
 
 def size_line(size: float, leverage: float | None) -> str:
-    """Return size and leverage in words, such as `size 0.231 of the account, leverage at most 0.231`."""
-    limit = f", leverage at most {leverage:.4g}" if leverage is not None else ""
+    """Return size and leverage in words, such as `size 0.231 of the account, leverage up to 0.231`."""
+    limit = f", leverage up to {leverage:.4g}" if leverage is not None else ""
     return f"size {size:.4g} of the account{limit}"
 
 

@@ -88,7 +88,7 @@ def parameters_line(parameters: Mapping[str, float]) -> str:
 def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
     row, verdict, trial_counts = attempt.row, attempt.row.verdict, attempt.counts
     counts = f"{trial_counts.complete} complete, {trial_counts.pruned} pruned, {trial_counts.failed} failed"
-    carried = f", {attempt.reused} from warm start" if attempt.reused else ""
+    carried = f"; {attempt.reused} more from earlier attempts" if attempt.reused else ""
     left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
@@ -105,10 +105,12 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
     if verdict.trial is None or verdict.parameters is None:
         console().print(f"gate failed: {verdict.reason}")
         _show_closest(record, attempt)
+        if row.windows:
+            console().print(_window_table(row))
         return
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
     if attempt.level.risk:
-        console().print(f"{size_line(verdict.size, verdict.leverage)}; {attempt.level.risk.sentence}")
+        console().print(f"{size_line(verdict.size, verdict.leverage)}; rule: {attempt.level.risk.sentence}")
     console().print(_gate_table(verdict))
     if row.windows:
         console().print(_window_table(row))
@@ -138,7 +140,10 @@ def _time_left(seconds: float | None) -> str:
 
 
 def _gate_table(verdict: Verdict) -> Table:
-    table = Table("criterion", "train", "validation", "95 % CI", "trades", "required", "gate", "test (informative)")
+    """Return each criterion of the gate beside its figures; on test only if the level has this part."""
+    has_test = Part.TEST in verdict.figures
+    last = ["test (informative)"] if has_test else []
+    table = Table("criterion", "train", "validation", "95 % CI", "trades", "required", "gate", *last)
     for reading in verdict.readings:
         table.add_row(
             reading.name,
@@ -150,15 +155,14 @@ def _gate_table(verdict: Verdict) -> Table:
             f"{reading.trades:,}",
             _target(reading),
             RESULTS[reading.met],
-            _figure(verdict, Part.TEST, reading),
+            *([_figure(verdict, Part.TEST, reading)] if has_test else []),
         )
     return table
 
 
 def _window_table(row: AttemptRow) -> Table:
-    table = Table(
-        "window", "trials", "choice", "size", "Sharpe on train", "Sharpe out of sample", "trades", "parameters"
-    )
+    names = ("window", "trials", "choice", "size", "Sharpe on train", "Sharpe out of sample", "trades", "parameters")
+    table = Table(*names, title="windows of the walk-forward, which validation joins")
     for each in row.windows:
         chosen = "cash" if each.trial is None else f"trial {each.trial}"
         figures = [each.train.get("sharpe"), each.validation.get("sharpe")]

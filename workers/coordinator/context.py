@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.searched_store import closed_for
-from optimizer.level.spec import Level, LevelDataset
+from optimizer.level.spec import Level
 from optimizer.runs.fingerprint import LENGTH
 from tradeschool.errors import DataError, DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue

@@ -18,7 +18,8 @@ if len(sys.argv) > 1:
     from optimizer.backtest.engine import run_strategy, warm_up_bars
     from optimizer.backtest.result import TradingRules
     from optimizer.bars.preparation import prepare
-    from optimizer.level.spec import Costs, Direction
+    from optimizer.level.costs import Costs
+    from optimizer.level.spec import Direction
     from optimizer.strategies.protocol import repaired
     from optimizer.strategies.trade_management import TradeManagement
     from tradeschool.markets.catalogue import find_dataset

@@ -2,8 +2,9 @@
 
 from datetime import date
 
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.risk import Risk
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Scheme, Split
+from optimizer.level.spec import Direction, Gate, Level, Scheme, Split
 
 BTC_BULL_MARKET = (date(2020, 1, 1), date(2022, 1, 1))
 EUR_BULL_MARKET = (date(2024, 1, 1), date(2024, 4, 1))

@@ -3,8 +3,9 @@
 from datetime import date
 
 from optimizer.level.constraints import Analysis
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.risk import Risk
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Scheme, Split
+from optimizer.level.spec import Direction, Gate, Level, Scheme, Split
 
 BTC_BEAR_MARKET = (date(2022, 1, 1), date(2023, 1, 1))
 EUR_DECLINE = (date(2023, 7, 1), date(2023, 11, 1))

@@ -3,8 +3,9 @@
 from datetime import date
 
 from optimizer.level.constraints import Analysis
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.risk import Risk
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Scheme, Split
+from optimizer.level.spec import Direction, Gate, Level, Scheme, Split
 
 CYCLES = (date(2020, 1, 1), date(2024, 1, 1))
 

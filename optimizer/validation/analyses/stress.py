@@ -15,7 +15,8 @@ from optimizer.backtest.engine import engine_of
 from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.constraints import StressLimits, StressWindow
-from optimizer.level.spec import Costs, Direction, Level, Part
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
 from optimizer.objective.choices import Choice, cash, trade_choices, traded_bars
 from optimizer.objective.objective import Read, prepare_level

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.bars.preparation import DAY_SECONDS, largest_ticks
-from optimizer.level.spec import Level, LevelDataset
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Level
 from optimizer.objective.objective import Read
 from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument

@@ -7,7 +7,8 @@ from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import TradingRules
 from optimizer.backtest.volatility import bars_a_year, risk_of_one_atr
 from optimizer.bars.indicators import wilder_atr
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Market

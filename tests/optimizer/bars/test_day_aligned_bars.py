@@ -122,7 +122,7 @@ def test_surrogate_days_lie_on_the_grid(dataset: Dataset) -> None:
     """A day from summer lands in winter, and the other way round."""
     given = candles(dataset)
 
-    moved = reordered(given, YEARS, day_order((YEARS.end - YEARS.start).days, [7]))
+    moved = reordered(given, YEARS, day_order(np.zeros((YEARS.end - YEARS.start).days, dtype=np.int64), [7]))
     flipped = sign_flipped(moved, draw_signs(moved, YEARS, [7]))
 
     assert grid_of(dataset).lies_on(moved.time).all()

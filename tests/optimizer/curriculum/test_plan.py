@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 
 from optimizer.curriculum.plan import plan_level
-from optimizer.level.spec import LevelDataset, Part, Split
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Part, Split
 from tests.factories.levels import level_of
 from tests.factories.stores import seal_made
 from tradeschool.errors import SettingsError

@@ -4,7 +4,7 @@ import pytest
 
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.cost_presets import PRESETS, find_preset, presets_of
-from optimizer.level.spec import Costs, costs_of
+from optimizer.level.costs import Costs, costs_of
 from tradeschool.errors import SettingsError
 from tradeschool.markets.instruments import Market
 

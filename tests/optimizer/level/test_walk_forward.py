@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from optimizer.level.spec import Level, LevelDataset, Part, Split
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Level, Part, Split
 from optimizer.level.walk_forward import (
     chosen_until,
     first_judged,

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.risk import Risk
-from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
+from optimizer.level.spec import Gate, Level, MinTrades, Part
 from optimizer.objective import metrics
 from optimizer.objective.objective import backtest, evaluate, evaluate_part, prepare_level, stored_metrics
 from optimizer.objective.portfolio import Portfolio, portfolio

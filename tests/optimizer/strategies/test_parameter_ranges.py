@@ -2,12 +2,12 @@
 
 import pytest
 
-from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.level_files import load_levels
 from optimizer.search.space import distributions
 from optimizer.strategies.parameter_ranges import with_strategy
 from optimizer.strategies.protocol import load
 from optimizer.strategies.registry import built_in_names
+from tests.factories.levels import level_at
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.errors import SettingsError
 
@@ -41,7 +41,7 @@ def test_the_level_s_own_strategy_changes_nothing() -> None:
 def test_every_built_in_strategy_has_a_valid_search_space_in_every_attempt(name: str, number: str) -> None:
     changed = with_strategy(LEVELS[number], name)
     for attempt in range(1, changed.retries + 2):
-        level = at_attempt(changed, attempt)
+        level = level_at(changed, attempt)
 
         assert distributions(level).keys() == level.ranges.keys()
         assert {each.name for each in load(name).parameters if not each.fixed} <= level.ranges.keys()

@@ -12,8 +12,10 @@ from optuna.trial import TrialState, create_trial
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.bars.lead_in import JudgedWindow
+from optimizer.level.costs import Costs
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.risk import Risk
-from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades, Part
+from optimizer.level.spec import Direction, Gate, Level, MinTrades, Part
 from optimizer.objective import metrics
 from optimizer.objective.choices import Choice
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows

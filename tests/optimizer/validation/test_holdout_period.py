@@ -7,8 +7,9 @@ import pytest
 
 from optimizer.curriculum.plan import plan_level
 from optimizer.level.holdout import Holdout
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.searched_store import closed_for
-from optimizer.level.spec import Level, LevelDataset, Part
+from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.objective.objective import plan_level as objective_plan
 from optimizer.search.sampler import TrialRequest

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from optimizer.curriculum.earlier_choices import EarlierChoice, Inheritance, inherit
-from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part, Split
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Gate, Level, MinTrades, Part, Split
 from optimizer.level.walk_forward import first_judged, last_search
 from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
 from tests.factories.levels import level_of, read_made

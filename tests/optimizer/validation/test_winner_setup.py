@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.level.spec import Costs, Direction, Part
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction, Part
 from optimizer.objective.objective import prepare_level
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup, differences, setup_of
 from tests.factories.levels import PARAMETERS, level_of, read_made

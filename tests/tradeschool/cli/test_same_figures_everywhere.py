@@ -53,14 +53,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
 @pytest.fixture
 def ask(harness: RunHarness, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command on that run."""
-    folder = harness.context.results_dir.parent
-    for name, value in (
-        ("DATA_DIR", folder / "data"),
-        ("RESULTS_DIR", folder / "results"),
-        ("STATE_DIR", folder / "state"),
-        ("STORAGE_URL", harness.context.storage_url),
-    ):
-        monkeypatch.setenv(f"TRADESCHOOL_{name}", str(value))
+    for name, value in harness.environment.items():
+        monkeypatch.setenv(name, value)
     return command
 
 
@@ -335,7 +329,7 @@ def test_the_size_is_shown_wherever_the_winner_is(harness: RunHarness, ask: Comm
         assert told["risk"] == "account sized to 0.02 volatility a year on train, leverage at most 1"
     assert (shown["metric_size"], shown["metric_leverage"]) == (size, leverage)
     assert {each["trial"]: each["size"] for each in best}[setup["trial"]] == size
-    line = f"size {size:.4g} of the account, leverage at most {leverage:.4g}"
+    line = f"size {size:.4g} of the account, leverage up to {leverage:.4g}"
     assert line in ask("optimize", "status", "run")[1]
     assert line in ask("backtest", "--parameters", str(harness.context.folder("run") / "1" / "best_params.json"))[1]
     assert f"{size:.3f}" in ask("optimize", "best", "run")[1]

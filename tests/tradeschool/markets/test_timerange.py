@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.level.constraints import StressWindow
-from optimizer.level.spec import LevelDataset
+from optimizer.level.level_dataset import LevelDataset
 from tradeschool.errors import SettingsError
 from tradeschool.markets.timerange import (
     TimeRange,

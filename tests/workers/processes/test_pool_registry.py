@@ -62,7 +62,8 @@ def test_a_pool_grows_shrinks_and_drains(plan, start: Start, eventually, tmp_pat
 
 
 def test_surplus_workers_finish_their_trial_first(plan, start: Start, eventually, tmp_path: Path) -> None:
-    slow = replace(plan, title="sleep 5", trials=2)
+    release = tmp_path / "release"
+    slow = replace(plan, title=f"until {release}", trials=2)
     pool = start("pool_process.py", plan.url, str(tmp_path))
     eventually(lambda: workers(plan) == 2)
     study = slow.open()
@@ -71,6 +72,7 @@ def test_surplus_workers_finish_their_trial_first(plan, start: Start, eventually
     eventually(lambda: plan.queue.connection.zcard("rq:wip:trials") == 2)
     (entry,) = pool_registry.pools(tmp_path)
     pool_registry.drain(entry)
+    release.touch()
     code = pool.wait(timeout=60)
     finished = run.reconcile().finished
     study.close()

@@ -106,13 +106,15 @@ def test_every_panel_shows_its_data(busy, serve, visit) -> None:
 
 
 def test_running_workers_and_their_trials_are_shown(context, serve, visit, plan, start_worker) -> None:
-    slow = replace(plan, title="sleep 1.5")
+    slow = replace(plan, title="sleep 600")
     study = slow.open()
     slow.run(study).reconcile()
     study.close()
     start_worker()
     with serve(context) as url, visit(url) as page:
         page.locator("#p-running_jobs td").first.wait_for()
+
+        page.locator("#p-workers .chip.busy").first.wait_for()
 
         assert page.locator("#p-workers .chip.busy").count() == 1
         row = page.locator("#p-running_jobs tbody tr").first.inner_text().split()

@@ -25,14 +25,16 @@ from workers.worker.preflight_check import check_in
 Start = Callable[..., Forked]
 
 
-def test_a_stopping_worker_finishes_its_trial_first(plan, start_worker: Start, eventually) -> None:
-    slow = replace(plan, title="sleep 2", trials=4)
+def test_a_stopping_worker_finishes_its_trial_first(plan, start_worker: Start, eventually, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    slow = replace(plan, title=f"until {release}", trials=4)
     study = slow.open()
     run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
     run.reconcile()
     worker = start_worker()
     eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
     worker.send_signal(signal.SIGTERM)
+    release.touch()
 
     assert worker.wait(timeout=60) == 0
     run.reconcile()

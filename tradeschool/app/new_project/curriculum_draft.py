@@ -9,13 +9,15 @@ from optimizer.curriculum.level_files import load_levels
 from optimizer.curriculum.plan import plan_level
 from optimizer.level.constraints import StressLimits
 from optimizer.level.holdout import Holdout
-from optimizer.level.spec import Direction, Level, LevelDataset
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Level
 from optimizer.strategies.parameter_ranges import with_strategy
 from optimizer.validation.analyses.regimes import Trend
 from optimizer.validation.analyses.trend_windows import MIN_DAYS, TrendWindow, find_trend_window
 from tradeschool.errors import DataIncomplete, SettingsError
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.timerange import settled_day
 from tradeschool.markets.windows import Window, merge
 from tradeschool.store import Store
 
@@ -64,11 +66,11 @@ def draft_curriculum(
     )
 
 
-def download_command(datasets: Sequence[Dataset], wanted: Window, *, is_open: bool) -> str:
-    """Return the command that downloads the candles of a draft."""
+def download_command(datasets: Sequence[Dataset], wanted: Window) -> str:
+    """Return the command that downloads the candles of a draft; without an end if all settled days are wanted."""
     pairs = ",".join(dict.fromkeys(each.instrument.full_name for each in datasets))
     timeframes = ",".join(dict.fromkeys(each.timeframe.name for each in datasets))
-    end = "" if is_open else f"{wanted.end:%Y%m%d}"
+    end = "" if wanted.end.date() >= settled_day() else f"{wanted.end:%Y%m%d}"
     return f"tradeschool fetch --pairs {pairs} --timeframes {timeframes} --timerange {wanted.start:%Y%m%d}-{end}"
 
 
@@ -78,7 +80,7 @@ def _stored_ranges(datasets: Sequence[Dataset], wanted: Window, store: Store) ->
     if missing := [str(dataset) for dataset, window in parts.items() if window is None]:
         raise DataIncomplete(
             f"{', '.join(missing)}: no sealed candles in {store.root} from {wanted.start:%Y-%m-%d} on, and the windows "
-            f"of levels 1 and 2 are found on candles; run first: {download_command(datasets, wanted, is_open=True)}"
+            f"of levels 1 and 2 are found on candles; run first: {download_command(datasets, wanted)}"
         )
     found = {dataset: window for dataset, window in parts.items() if window is not None}
     end = _floor(min(each.end for each in found.values()))

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from optimizer.level.cost_presets import PRESETS
-from optimizer.level.spec import Level, LevelDataset
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Level
 from tradeschool.app.new_project.curriculum_draft import HOLDOUT_SHARE, MAX_HOLDOUT_DAYS, Draft
 from tradeschool.app.new_project.toml_values import toml_value
 

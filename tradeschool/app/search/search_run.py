@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from types import FrameType
 
-from optimizer.curriculum.level_files import find_level
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_store import RunRecord
 from optimizer.validation.recommendation import needs_null_test
 from tradeschool.app.context import redis_url_of, searched_candles_of
 from tradeschool.app.notifications import notifications
 from tradeschool.app.search.search_request import SearchOptions, draw_seed
 from tradeschool.app.search.strategy_isolation import isolation
 from tradeschool.app.search.worker_pool import ELSEWHERE, Look, own_workers
-from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable, TradeschoolError
+from tradeschool.errors import GateNotMet, StoreUnwritable, TradeschoolError
 from tradeschool.private_folders import make_private
 from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
@@ -79,20 +78,6 @@ def begin(context: RunContext, chosen: SearchOptions, run_name: str | None = Non
     return run_record.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 
 
-def begun_trials(record: RunRecord, level_name: str | None, number: int | None) -> AttemptRow:
-    """Return the selected attempt; by default the latest attempt at the first level.
-
-    Raises:
-        SettingsError: If the level does not exist, or the attempt has not started.
-    """
-    level = find_level(level_name, record.levels) if level_name else record.levels[0]
-    row = record.attempt(level.name, number) if number else record.last(level.name)
-    if row is None:
-        which = f"attempt {number} at level {level.name}" if number else f"level {level.name}"
-        raise SettingsError(f"run {record.name} has not started {which}")
-    return row
-
-
 def run_curriculum(
     context: RunContext,
     name: str,
@@ -113,9 +98,11 @@ def run_curriculum(
     record = run_record.read_run(context, name)
     say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
     connect_to_work(url).close()
+    say_verdicts = _new_verdicts(context, name)
     with show_trials() as show, interrupts() as stop:
 
         def tell(level: Level, attempt: int, progress: StudyProgress) -> None:
+            say_verdicts(level.name, attempt)
             show(level, attempt, progress)
             if not progress.is_done:
                 look()
@@ -123,6 +110,26 @@ def run_curriculum(
         last_step = FinalizeOptions(on_null_test=with_look(show_null_test(), look), wait_for_holdout=wait_for_holdout)
         control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=last_step)
         return run_levels(context, name, url, control)
+
+
+def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
+    """Return a function that prints the verdicts of the attempts before the given one once, with their retry plans."""
+    told = {(row.level, row.number) for row in run_record.read_run(context, name).attempts if row.verdict}
+    current: tuple[str, int] | None = None
+
+    def tell(level: str, attempt: int) -> None:
+        nonlocal current
+        if current == (level, attempt):
+            return
+        current = (level, attempt)
+        for row in run_record.read_run(context, name).attempts:
+            if row.verdict and (row.level, row.number) not in told:
+                told.add((row.level, row.number))
+                say(f"level {row.level}, attempt {row.number}: {row.verdict.reason}")
+            elif row.retry and (row.level, row.number) == current:
+                say(f"level {row.level}, attempt {row.number}: retry: {row.retry.reason}")
+
+    return tell
 
 
 def with_look(tell: NullTestCallback, look: Look) -> NullTestCallback:

@@ -83,6 +83,3 @@ OPTIONS = (
 def search_options(command: Command) -> Command:
     """Add all search options to a command."""
     return reduce(lambda decorated, option: option(decorated), reversed(OPTIONS), command)
-
-
-workers_option = OPTIONS[5]

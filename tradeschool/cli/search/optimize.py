@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from optimizer.runs.run_store import RunRecord
-from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export as export_table
 from tradeschool.app.context import load_settings
+from tradeschool.app.search.recorded_search import find_search
 from tradeschool.app.search.search_request import SearchOptions
-from tradeschool.app.search.search_run import begun_trials, context_of, resume_run, search_new_run, show_end
+from tradeschool.app.search.search_run import context_of, resume_run, search_new_run, show_end
 from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.recorded_search import attempt_option, level_option, run_argument, window_option
 from tradeschool.cli.options.search import search_options, workers_option
 from tradeschool.cli.search.optimize_compare import compare
 from tradeschool.cli.search.optimize_plan import plan
@@ -52,7 +53,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
 
 
 @optimize.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @workers_option
 @click.option("--force", is_flag=True, help="Resume even if code, settings or candles changed; the run records it.")
 @json_option
@@ -80,9 +81,10 @@ def list_runs(*, as_json: bool) -> None:
 
 
 @optimize.command()
-@click.argument("run_name", metavar="RUN")
-@click.option("--level", "level_name", help="Level. [default: the first]")
-@click.option("--attempt", type=click.IntRange(1), help="Attempt. [default: the latest]")
+@run_argument
+@level_option
+@attempt_option
+@window_option
 @click.option(
     "--format",
     "form",
@@ -92,15 +94,14 @@ def list_runs(*, as_json: bool) -> None:
     help="File format.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output file.")
-def export(run_name: str, level_name: str | None, attempt: int | None, form: str, out: Path) -> None:
-    """Write the trial table of a run to a file.
+def export(
+    run_name: str, level_name: str | None, attempt: int | None, window: int | None, form: str, out: Path
+) -> None:
+    """Write the trial table of a search to a file.
 
     The same seed, data and settings give the same bytes.
     """
-    context = context_of(load_settings())
-    record = run_record.read_run(context, run_name)
-    row = begun_trials(record, level_name, attempt)
-    trials = read_trials(context.storage_url, record.study(row.level, row.number))
+    trials = find_search(context_of(load_settings()), run_name, level_name, attempt, window).trials()
     try:
         out.write_bytes(export_table(trials, form))  # type: ignore[arg-type]  # click has checked it
     except OSError as error:

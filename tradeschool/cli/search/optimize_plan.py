@@ -41,12 +41,12 @@ def plan(*, as_json: bool, **options: object) -> None:
         print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": holdout})
         return
     for level, parts in planned:
-        _show(level, parts, notes.get(level.name))
+        _show(level, parts, notes.get(level.name), is_first=level is levels[0])
     console().print(f"holdout period (never read by a search): {holdout}")
 
 
-def _show(level: Level, parts: list[PlannedPart], note: str | None) -> None:
-    for line in _rules(level, note):
+def _show(level: Level, parts: list[PlannedPart], note: str | None, *, is_first: bool) -> None:
+    for line in _rules(level, note, is_first=is_first):
         console().print(line, highlight=False)
     console().print(_table(level, parts))
     for used in level.datasets:
@@ -54,7 +54,7 @@ def _show(level: Level, parts: list[PlannedPart], note: str | None) -> None:
             console().print(f"window of {used.dataset}: {used.window}, by rule: {used.rule}")
 
 
-def _rules(level: Level, note: str | None) -> Iterator[str]:
+def _rules(level: Level, note: str | None, *, is_first: bool) -> Iterator[str]:
     trials = trials_by_attempt(level)
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
     yield f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}"
@@ -63,10 +63,11 @@ def _rules(level: Level, note: str | None) -> Iterator[str]:
     yield level.search_methods
     if level.retries:
         yield f"retry: {level.retry.sentence}"
-    yield (
-        f"inherited: a choice of an earlier level and {level.inherit.neighbours} points within "
-        f"{level.inherit.reach:g} of each range to either side"
-    )
+    if not is_first:
+        yield (
+            f"inherited: a choice of an earlier level that passed, and {level.inherit.neighbours} points around it, "
+            f"within {level.inherit.reach:g} of each range to either side"
+        )
     yield f"costs: {level.costs.sentence}"
     yield f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
     if level.split.is_walk_forward:
@@ -77,9 +78,10 @@ def _rules(level: Level, note: str | None) -> Iterator[str]:
 
 def _table(level: Level, parts: list[PlannedPart]) -> Table:
     judged = "each window" if level.split.is_walk_forward else "validation and test"
+    days = level.split.embargo_days
     caption = (
-        f"embargo before {judged}: {level.split.embargo_days} days; "
-        f"warm-up: {parts[0].warm_up} bars inside train, before {judged}"
+        f"embargo before {judged}: {days} {'day' if days == 1 else 'days'}; "
+        f"warm-up: {parts[0].warm_up:,} bars, inside train and before {judged}"
     )
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=caption)
     for each in parts:
@@ -95,9 +97,10 @@ def _table(level: Level, parts: list[PlannedPart]) -> Table:
 
 def _windows_line(level: Level) -> str:
     split, trials = level.split, window_level(level, 1).trials
-    start = "from the first day on" if split.anchored else "over days as many as before the first window"
+    start = "from the first day on" if split.anchored else "as many as before the first window"
     return (
-        f"walk-forward: {split.windows} windows, each searched {start} in {trials} trials, then judged; "
+        f"walk-forward: {split.windows} windows; for each, a search of {trials} trials on the days before it, {start}, "
+        "chooses what is judged on it; "
         f"the last search reads train, the whole range, in {level.trials} trials"
     )
 
@@ -105,7 +108,7 @@ def _windows_line(level: Level) -> str:
 def _part_name(planned: PlannedPart) -> str:
     if planned.number is None:
         return planned.part
-    return f"{planned.part}, window {planned.number}, searched {planned.searched} ({planned.searched_bars:,} bars)"
+    return f"{planned.part}, window {planned.number}, searched on {planned.searched} ({planned.searched_bars:,} bars)"
 
 
 def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:

@@ -10,8 +10,8 @@ from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import context_of, interrupts, run_status_of, services, with_look
 from tradeschool.app.search.strategy_isolation import isolation, keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.recorded_search import run_argument
 from tradeschool.cli.options.search import MAX_SURROGATES, workers_option
-from tradeschool.cli.search.optimize_status import run_argument
 from tradeschool.errors import SettingsError
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json, say

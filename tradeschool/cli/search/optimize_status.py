@@ -13,31 +13,28 @@ from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
 from optimizer.report.contents import retry_json
 from optimizer.runs import fingerprint
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_store import RunRecord
 from optimizer.search.trial_table import named_values, trial_rows
 from optimizer.validation.labels import label
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
-from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of
+from tradeschool.app.search.recorded_search import begun_attempt, find_search
+from tradeschool.app.search.search_run import context_of, run_status_of
 from tradeschool.app.search.strategy_isolation import load_code_here
 from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.recorded_search import attempt_option, level_option, run_argument, window_option
 from tradeschool.errors import SettingsError, TrialDiffers
 from tradeschool.settings.model import Settings
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json
 from workers.coordinator.context import RunContext
-from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import run_record
-from workers.coordinator.run.level_search import verify as verify_trial
+from workers.coordinator.run.attempt_verdict import verify as verify_trial
 from workers.monitoring.overview import Overview
 from workers.monitoring.run_status import with_queue
 from workers.monitoring.run_status_json import as_result
 from workers.monitoring.snapshot import Snapshot
-
-run_argument = click.argument("run_name", metavar="RUN")
-level_option = click.option("--level", "level_name", help="Level. [default: the first]")
-attempt_option = click.option("--attempt", type=click.IntRange(1), help="Attempt. [default: the latest]")
 
 
 @click.command()
@@ -76,11 +73,14 @@ def _queue(settings: Settings) -> Snapshot | None:
 @click.argument("number", metavar="TRIAL", type=click.IntRange(0))
 @level_option
 @attempt_option
+@window_option
 @json_option
-def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
+def show(
+    run_name: str, number: int, level_name: str | None, attempt: int | None, window: int | None, *, as_json: bool
+) -> None:
     """Show parameters, constraints and metrics of one trial, and what its attempt changed if it is a retry."""
-    run, row = _chosen_attempt(run_name, level_name, attempt)
-    trial = _trials(run, row, number)[number]
+    search = find_search(context_of(load_settings()), run_name, level_name, attempt, window)
+    row, trial = search.row, search.trials_with(number)[number]
     if as_json:
         retry = {"retry": retry_json(row.retry)} if row.retry else {}
         print_json({**trial_rows([trial])[0], **retry})
@@ -109,9 +109,9 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
     found = [
         (record.name, trial)
         for record in compared
-        for trial in _best(RecordedRun(context=context, record=record), level_name, count)
+        for trial in ranked(find_search(context, record.name, level_name).trials_with(0))[:count]
     ]
-    objectives = [record.level(begun_trials(record, level_name, None).level).objective for record in compared]
+    objectives = [record.level(begun_attempt(record, level_name, None).level).objective for record in compared]
     if len(set(objectives)) > 1:
         told = "; ".join(", ".join(each) for each in objectives)
         raise SettingsError(f"the runs have different objectives: {told}; show each run alone")
@@ -137,25 +137,29 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
 @click.argument("number", metavar="TRIAL", type=click.IntRange(0))
 @level_option
 @attempt_option
+@window_option
 @json_option
-def verify(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
+def verify(
+    run_name: str, number: int, level_name: str | None, attempt: int | None, window: int | None, *, as_json: bool
+) -> None:
     """Reproduce a trial and compare it byte for byte.
 
     The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
     """
-    run, row = _chosen_attempt(run_name, level_name, attempt)
-    _trials(run, row, number)
-    level = run.record.level(row.level)
-    run.context.require_candles(level)
+    search = find_search(context_of(load_settings()), run_name, level_name, attempt, window)
+    search.trials_with(number)
+    context, level = search.run.context, search.level
+    context.require_candles(level)
     load_code_here(level)
-    differences = verify_trial(run, row, number, prepare_level(level, Part.TRAIN, run.context.searched(level).arrays))
-    said = [str(each) for each in differences]
+    train = prepare_level(level, Part.TRAIN, context.searched(level).arrays)
+    said = [str(each) for each in verify_trial(search.run, search.row, number, train, search.window)]
     if as_json:
-        print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
+        chosen = {"run": run_name, "level": level.name, "attempt": search.row.number, "window": window}
+        print_json({**chosen, "trial": number, "same": not said, "differences": said})
     if said:
-        raise TrialDiffers(f"trial {number} of level {level.name} is not reproducible: {'; '.join(said[:3])}")
+        raise TrialDiffers(f"trial {number} of {search.name} is not reproducible: {'; '.join(said[:3])}")
     if not as_json:
-        console().print(f"trial {number} of level {level.name}, attempt {row.number}: reproduced, byte for byte")
+        console().print(f"trial {number} of {search.name}: reproduced, byte for byte")
 
 
 def _ranked_json(run: str, trial: FrozenTrial) -> dict[str, object]:
@@ -170,24 +174,6 @@ def _latest(context: RunContext) -> str:
     if not found:
         raise SettingsError("no run exists yet; start one: tradeschool optimize run")
     return max(found, key=lambda record: record.created).name
-
-
-def _chosen_attempt(run_name: str, level_name: str | None, attempt: int | None) -> tuple[RecordedRun, AttemptRow]:
-    """Return a run and the attempt that the options name."""
-    context = context_of(load_settings())
-    run = RecordedRun(context=context, record=run_record.read_run(context, run_name))
-    return run, begun_trials(run.record, level_name, attempt)
-
-
-def _best(run: RecordedRun, level_name: str | None, count: int) -> list[FrozenTrial]:
-    return ranked(_trials(run, begun_trials(run.record, level_name, None)))[:count]
-
-
-def _trials(run: RecordedRun, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
-    trials = run.trials(row)
-    if number >= len(trials):
-        raise SettingsError(f"level {row.level}, attempt {row.number} has {len(trials)} trials, numbered from 0")
-    return trials
 
 
 def _refuse_to_compare(one: RunRecord, other: RunRecord) -> None:

@@ -75,9 +75,10 @@ def init(
     for level in draft.levels:
         for note in draft.notes[level.name]:
             say(f"level {level.name}: {note}")
-    say(f"next: tradeschool optimize plan --curriculum {curriculum}")
-    say(f"then: tradeschool fetch --holdout --curriculum {curriculum}")
-    say(f"then: tradeschool optimize run --curriculum {curriculum}")
+    named_file = shlex.quote(str(curriculum))
+    say(f"next: tradeschool optimize plan --curriculum {named_file}")
+    say(f"then: tradeschool fetch --holdout --curriculum {named_file}")
+    say(f"then: tradeschool optimize run --curriculum {named_file}")
 
 
 def _settings_of(settings: Settings, out: Path) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from optimizer.level.spec import Direction, Part, costs_of
+from optimizer.level.costs import costs_of
+from optimizer.level.spec import Direction, Part
 from optimizer.objective.sizing import WHOLE
 from tradeschool.app.backtesting import BacktestRequest, adjusted_costs, run_backtest
 from tradeschool.app.context import candles_of, load_settings

@@ -7,7 +7,8 @@ from optimizer.level.spec import Part
 from optimizer.strategies.protocol import load, repaired
 from optimizer.validation.holdout_log import part_days
 from tradeschool.app.context import load_settings
-from tradeschool.app.search.search_run import begun_trials, context_of
+from tradeschool.app.search.recorded_search import begun_attempt
+from tradeschool.app.search.search_run import context_of
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import TrialDiffers
 from tradeschool.views.backtest_result import OutputFiles, as_object, show
@@ -38,7 +39,7 @@ def show_replayed_trial(wanted: TrialSelection, outputs: OutputFiles, *, as_json
     """
     context = context_of(load_settings())
     record = run_record.read_run(context, wanted.run)
-    row = begun_trials(record, wanted.level, wanted.attempt)
+    row = begun_attempt(record, wanted.level, wanted.attempt)
     load_here(record.level(row.level).strategy)
     recorded = find_trial(RecordedRun(context=context, record=record), row, wanted.trial, wanted.part)
     for change in changed_since(context, record):

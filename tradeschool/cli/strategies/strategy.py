@@ -19,7 +19,8 @@ from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.bars.random_walk import random_walk
 from optimizer.bars.slicing import head
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import BarStrategy, CategoricalParameter, Parameter, load, repaired
 from optimizer.strategies.registry import built_in_names
 from optimizer.strategies.trade_management import TradeManagement

@@ -63,7 +63,8 @@ from optimizer.backtest.lookahead_check import is_repeatable, look_ahead, short_
 from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.bars.random_walk import random_walk
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import repaired
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset

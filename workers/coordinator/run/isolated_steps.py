@@ -10,7 +10,7 @@ from optimizer.curriculum.state_machine import Recommend, RunOutcome
 from optimizer.runs.run_store import AttemptRow
 from optimizer.validation.recommendation import Recommendation
 from workers.coordinator.recorded_run import RecordedRun
-from workers.coordinator.run import level_search
+from workers.coordinator.run import attempt_verdict
 from workers.coordinator.run.run_evidence import evaluate_run
 from workers.isolation.strategy_host import host_for
 from workers.isolation.strategy_process import StopCheck
@@ -21,10 +21,10 @@ Emit = Callable[[object], None]
 
 
 def judge(run: RecordedRun, row: AttemptRow, stop: StopCheck) -> AttemptRow:
-    """See `workers.coordinator.run.level_search.judge`."""
+    """See `workers.coordinator.run.attempt_verdict.judge`."""
     found = host_for([run.record.level(row.level)])
     if found is None:
-        return level_search.judge(run, row)
+        return attempt_verdict.judge(run, row)
     host, code = found
     facts = {**run.as_json(), "row": row.model_dump_json()}
     content = host.call(code, "judge", facts, step=f"judging level {row.level}, attempt {row.number}", stop=stop)
@@ -49,7 +49,7 @@ def evaluate(run: RecordedRun, action: Recommend, processes: ProcessGroup, stop:
 def _judge_here(facts: Mapping[str, Any], emit: Emit) -> str:
     del emit
     row = AttemptRow.model_validate_json(facts["row"])
-    return level_search.judge(RecordedRun.from_json(facts), row).model_dump_json()
+    return attempt_verdict.judge(RecordedRun.from_json(facts), row).model_dump_json()
 
 
 def _evaluate_here(facts: Mapping[str, Any], emit: Emit) -> str:

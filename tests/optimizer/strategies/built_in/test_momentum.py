@@ -5,7 +5,8 @@ import pytest
 
 from optimizer.backtest.engine import run_strategy
 from optimizer.backtest.result import TradingRules
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Direction
 from optimizer.strategies.built_in.momentum import STRATEGY
 from optimizer.strategies.protocol import completed
 from optimizer.strategies.trade_management import TradeManagement

@@ -5,7 +5,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Gate, Level, MinTrades
 from optimizer.validation import curriculum_in_process
 from optimizer.validation.analyses.null_test import null_test_of
 from optimizer.validation.curriculum_in_process import run_in_process, run_surrogate

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial
 
-from optimizer.level.spec import Direction, Gate, Level, LevelDataset, MinTrades, Part, Split
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Direction, Gate, Level, MinTrades, Part, Split
 from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.metrics import figures
 from optimizer.objective.objective import evaluate, prepare_level

@@ -8,7 +8,8 @@ import pytest
 
 from optimizer.bars.preparation import DAY_SECONDS
 from optimizer.level.constraints import NAMED_WINDOWS, StressLimits, StressWindow
-from optimizer.level.spec import Costs, Part
+from optimizer.level.costs import Costs
+from optimizer.level.spec import Part
 from optimizer.objective import metrics
 from optimizer.objective.choices import Choice
 from optimizer.objective.metrics import summarise

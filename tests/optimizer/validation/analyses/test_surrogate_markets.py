@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fetcher.download.derive import derive
 from optimizer.bars.preparation import prepare
-from optimizer.level.spec import LevelDataset
+from optimizer.level.level_dataset import LevelDataset
 from optimizer.validation.analyses.surrogate_markets import (
     day_order,
     draw_signs,

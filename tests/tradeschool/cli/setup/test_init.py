@@ -173,6 +173,9 @@ def test_without_candles_the_download_command_is_told(command, tmp_path: Path) -
     assert said.strip().endswith(expected)
     assert not list(tmp_path.glob("*.toml"))
 
+    _, _, said = command(*WORDS, "--to", "2022")
+    assert said.strip().endswith(f"{expected}20220101")
+
 
 def test_a_thin_market_lowers_the_density_of_its_levels(command, tmp_path: Path) -> None:
     hour = timedelta(hours=1)

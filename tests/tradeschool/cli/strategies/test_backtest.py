@@ -11,8 +11,9 @@ from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import prepare
 from optimizer.bars.random_walk import random_walk
+from optimizer.level.costs import Costs
 from optimizer.level.metric_names import METRICS
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.spec import Direction
 from optimizer.objective.metrics import summarise
 from optimizer.strategies.protocol import completed, load
 from optimizer.strategies.trade_management import TradeManagement

@@ -9,7 +9,8 @@ import pytest
 from optimizer.curriculum.inheritance import first_points
 from optimizer.curriculum.state_machine import RunOutcome
 from optimizer.level.constraints import Analysis, StressLimits
-from optimizer.level.spec import Gate, Level, LevelDataset, Part
+from optimizer.level.level_dataset import LevelDataset
+from optimizer.level.spec import Gate, Level, Part
 from optimizer.objective.objective import prepare_level, repair
 from optimizer.runs.run_store import RunRecord
 from optimizer.search.study import read_trials

@@ -11,7 +11,7 @@ from optimizer.objective.objective import evaluate, plan_level
 from optimizer.report.files import REPORT_NAME
 from optimizer.search.study import read_trials
 from optimizer.strategies.registry import find_own_by, import_own
-from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, after, level, run_harness_in
+from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, after, early, level, run_harness_in
 from tests.factories.in_process_runs import Killed as KilledRun
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported
 from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
@@ -60,7 +60,7 @@ def write(objective: str = "pass", sampler: str = "pass") -> dict[str, object]:
 @pytest.mark.parametrize("sampler", ["cmaes,popsize=4", "nsgaii,population_size=3", "qmc", "random"])
 def test_retries_and_inheritance_work_with_each_sampler(harness: RunHarness, sampler: str) -> None:
     methods = {"objective": "calmar", "sampler": sampler, "pruner": "hyperband"}
-    harness.begin(searched("1", ANY, **methods), searched("2", ALMOST, retries=1, **methods), surrogates=1)
+    harness.begin(early("1", ANY, **methods), searched("2", ALMOST, retries=1, **methods), surrogates=1)
 
     harness.run()
 

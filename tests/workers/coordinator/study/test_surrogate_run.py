@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -84,13 +85,17 @@ def test_the_result_is_the_same_for_any_number_of_workers(plan: Plan, start_work
     assert len(expected) == 40
 
 
-def test_a_surrogate_market_of_a_killed_worker_goes_to_another(plan: Plan, start_worker: Start, eventually) -> None:
-    made = NullPlan(replace(plan, title="sleep 1"), 3)
+def test_a_surrogate_market_of_a_killed_worker_goes_to_another(
+    plan: Plan, start_worker: Start, eventually, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    made = NullPlan(replace(plan, title=f"until {release}"), 3)
     run, first = made.run(), f"{STUDY}-0-0-a1"
     run.reconcile()
     worker = start_worker()
     eventually(lambda: TrialJob.fetch(first, plan.queue.connection).is_started)
     os.kill(worker.pid, signal.SIGKILL)
+    release.touch()
     start_worker()
 
     assert made.finish(run) == in_process(plan, 3)
