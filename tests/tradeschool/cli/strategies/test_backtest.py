@@ -137,7 +137,7 @@ def test_a_table_is_printed_on_a_terminal(command: Command, sealed: None) -> Non
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["nothing"], 2, "unknown strategy 'nothing': expected one of donchian_breakout"),
+        (["nothing"], 2, "unknown strategy 'nothing': expected one of band_reversion"),
         (["-p", "speed=3"], 2, "expected name=value, the name one of fast, slow"),
         (["-p", "fast"], 2, "expected name=value"),
         (["-p", "fast=many"], 2, "expected a number, was 'many'"),
