@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from shutil import copy
 
 import pytest
 
@@ -89,8 +88,9 @@ def test_verify_finds_a_changed_trial_of_a_window(
     harness: RunHarness, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = tmp_path / "study.sqlite3"
-    copy(harness.context.storage_url.removeprefix("sqlite:///"), changed)
-    with closing(sqlite3.connect(changed)) as study, study:
+    recorded = sqlite3.connect(harness.context.storage_url.removeprefix("sqlite:///"))
+    with closing(recorded), closing(sqlite3.connect(changed)) as study, study:
+        recorded.backup(study)  # includes what is in the write-ahead log only
         study.execute(
             "UPDATE trial_intermediate_values SET intermediate_value = 0.125 WHERE step = 0 AND trial_id IN "
             "(SELECT trial_id FROM trials JOIN studies USING (study_id) WHERE study_name = ? AND number = 0)",
