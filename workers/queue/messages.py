@@ -50,7 +50,21 @@ class _Message(BaseModel):
     v: Literal[1] = 1
 
 
-class TrialBatch(_Message):
+class _BatchMessage(_Message):
+    @classmethod
+    def parse(cls, payload: object) -> Self:
+        """Parse a job's argument.
+
+        Raises:
+            ValueError: It is no batch of this version.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(payload))
+        except ValidationError as error:
+            raise ValueError(_said(error)) from None
+
+
+class TrialBatch(_BatchMessage):
     """Trials to evaluate; the argument of a job."""
 
     function: ClassVar[str] = FUNCTION
@@ -75,18 +89,6 @@ class TrialBatch(_Message):
             raise ValueError("numbers, parameters and thresholds must have one entry per trial")
         return self
 
-    @classmethod
-    def parse(cls, payload: object) -> "TrialBatch":
-        """Parse a job's argument.
-
-        Raises:
-            ValueError: It is no batch of this version.
-        """
-        try:
-            return cls.model_validate_json(json.dumps(payload))
-        except ValidationError as error:
-            raise ValueError(_said(error)) from None
-
     @property
     def levels(self) -> tuple[Level, ...]:
         """The levels that it evaluates."""
@@ -105,7 +107,7 @@ class TrialBatch(_Message):
         return tuple(_digest_on(context.copy(), json.dumps(request, sort_keys=True)) for request in requests)
 
 
-class SurrogateBatch(_Message):
+class SurrogateBatch(_BatchMessage):
     """Surrogate markets in which to repeat a curriculum; the argument of a job of the null test."""
 
     function: ClassVar[str] = SURROGATE_FUNCTION
@@ -127,18 +129,6 @@ class SurrogateBatch(_Message):
         if len({level.holdout for level in self.levels}) > 1:
             raise ValueError("all levels must have the same holdout period")
         return self
-
-    @classmethod
-    def parse(cls, payload: object) -> "SurrogateBatch":
-        """Parse a job's argument.
-
-        Raises:
-            ValueError: It is no batch of this version.
-        """
-        try:
-            return cls.model_validate_json(json.dumps(payload))
-        except ValidationError as error:
-            raise ValueError(_said(error)) from None
 
     @property
     def key(self) -> str:
