@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     results_dir: UserPath = Path("results")
     """Folder of each run's tables, verdict and plots."""
     state_dir: UserPath = Path(".tradeschool")
-    """Folder of the embedded services: Valkey's files, the SQLite study, locks and logs."""
+    """Folder of the embedded server, the SQLite study, locks and logs; if the path is too long for a socket or contains
+    characters such as a space, the socket is in `/tmp/tradeschool-UID`, which no other user can open."""
     redis_url: SecretStr | None = None
     """redis://, rediss:// or unix:// URL of a Redis or Valkey server; unset starts the embedded server."""
     storage_url: SecretStr | None = None
@@ -77,7 +78,7 @@ class Settings(BaseSettings):
     oanda_api_token_file: UserPath | None = None
     """File that contains only the OANDA API token."""
     min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
-    """Minimum fraction of expected candles that a dataset must contain before a level starts."""
+    """Minimum fraction of expected candles that must be accounted for, stored or confirmed empty, before a level starts."""
     costs: str = ""
     """Cost presets of levels and backtests that set no costs, such as `coinbase.taker.10k,oanda.spread`."""
     log_format: Literal["text", "json"] = "text"

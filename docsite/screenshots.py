@@ -1,4 +1,4 @@
-"""Takes the pictures of this folder: the monitoring page during and after a run, and the report of the run.
+"""Takes the pictures of docs/images: the monitoring page during and after a run, and the report of the run.
 
 The run searches four small levels on synthetic candles of a loopback exchange. `scripts/screenshots` starts it.
 """
@@ -20,8 +20,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from tradeschool.cli.setup.demo import loopback_exchange
 
-IMAGES = Path(__file__).parent
-ROOT = IMAGES.parent.parent
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
 RUN = "example"
 UP = ("up", "--curriculum", "curriculum.toml", "--seed=7", "--workers=2", "--surrogates=20", "--page", "--run", RUN)
 WIDTH, PHONE_WIDTH, REPORT_WIDTH = 1360, 390, 1100
