@@ -21,7 +21,7 @@ An unknown name is an error in each of them. In the environment, a setting is `T
 `__` between section and name: `fetch.coinbase_rate` is `TRADESCHOOL_FETCH__COINBASE_RATE`. In `tradeschool.toml`, a section
 is a table:
 
-```toml settings
+```toml
 [fetch]
 coinbase_rate = 3
 
