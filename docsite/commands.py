@@ -13,7 +13,8 @@ Every command has `-h` and `--help`. With `--json`, a command prints one JSON do
 errors go to standard error. Colours are off where `NO_COLOR` is set or the output is not a terminal. Ctrl-C stops a
 command cleanly, and the command says how to resume.
 
-The [exit codes](errors.md#exit-codes) are the same for all commands. The [glossary](../glossary.md) explains the terms."""
+The [exit codes](errors.md#exit-codes) are the same for all commands. The [glossary](../glossary.md) explains the
+terms."""
 DEFAULT = re.compile(r"\s*\[default: (?P<value>.+)\]\s*$", re.DOTALL)
 """A default that a help text states itself, because it depends on other settings."""
 HELP = frozenset({"-h", "--help"})

@@ -64,7 +64,13 @@ def error_page() -> str:
     """Return the page of exit codes and error classes."""
     codes = [(str(number), meaning) for number, meaning in EXIT_CODES.items()]
     rows = [
-        (code(each.name), str(each.exit_code), code(each.base) if each.name != BASE else "", each.meaning, code(each.module))
+        (
+            code(each.name),
+            str(each.exit_code),
+            code(each.base) if each.name != BASE else "",
+            each.meaning,
+            code(each.module),
+        )
         for each in error_classes().values()
     ]
     return page(

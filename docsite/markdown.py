@@ -21,7 +21,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def cell(text: str) -> str:
     """Return the text of a table cell: one line, with escaped bars and without HTML outside of code."""
     joined = " ".join(text.split()).replace("|", "\\|")
-    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in re.split(r"(`[^`]*`)", joined))
+    return "".join(
+        part if part.startswith("`") else part.replace("<", "&lt;") for part in re.split(r"(`[^`]*`)", joined)
+    )
 
 
 def code(text: object) -> str:

@@ -18,18 +18,24 @@ from workers.web.topics import TopicStore
 
 LEVELS = ("debug", "info", "warning", "error", "exception")
 METRICS_TEXT = """\
-`tradeschool serve` serves the metrics at `/metrics`. [Operations](../how-to/operations.md#metrics) describes scraping, alerts and the
+`tradeschool serve` serves the metrics at `/metrics`. [Operations](../how-to/operations.md#metrics) describes
+scraping, alerts and the
 dashboard. The `rq_` metrics have the names and labels of rq-exporter, which does not support RQ 3."""
 TERMS_TEXT = """\
-`backtest --json`, `metrics.json` and the trial table use these names. [Backtest](../explanation/backtest.md#metrics) has the formulas.
+`backtest --json`, `metrics.json` and the trial table use these names. [Backtest](../explanation/backtest.md#metrics)
+has the formulas.
 A metric in the first table can be a gate criterion or a constraint."""
 EVENTS_TEXT = """\
-Each event is a line of `results/RUN/events.jsonl`: `time`, `event` and the facts below. The page's timeline shows the sentence.
-`notify.events` selects the events that are sent as [notifications](../how-to/operations.md#notifications). A `digest` is sent every
+Each event is a line of `results/RUN/events.jsonl`: `time`, `event` and the facts below. The page's timeline shows
+the sentence.
+`notify.events` selects the events that are sent as [notifications](../how-to/operations.md#notifications). A
+`digest` is sent every
 `notify.digest_minutes` minutes; it is no event of a run, so it is not in the event log."""
 ACTIONS_TEXT = """\
-Each log line has a constant message. With `--log-format json`, it also has `action`, a name that does not change when the message
-does. `-v` shows the lines of level `info`. Events of the table above are logged under their own names at level `info`."""
+Each log line has a constant message. With `--log-format json`, it also has `action`, a name that does not change
+when the message
+does. `-v` shows the lines of level `info`. Events of the table above are logged under their own names at level
+`info`."""
 HTTP_TEXT = "`/api/openapi.json` has the schema of every response; tests validate every response against it."
 
 
@@ -46,7 +52,8 @@ def metric_rows() -> list[tuple[str, str, str, str]]:
     found = []
     for family in MetricsCollector(TopicStore()).collect():
         suffix = "_total" if family.type == "counter" else ""
-        labels = ", ".join(code(each) for each in family._labelnames)  # type: ignore[attr-defined]  # every family has it
+        labels = ", ".join(code(each) for each in family._labelnames)  # type: ignore[attr-defined]  # every family
+has it
         found.append((code(family.name + suffix), family.type, labels, family.documentation))
     return found
 

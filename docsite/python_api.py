@@ -11,7 +11,8 @@ import tradeschool
 from docsite.markdown import code, page, paragraphs
 
 INTRODUCTION = """\
-`import tradeschool as ts` offers these names. [Python and notebooks](../how-to/python.md) shows them in use. A `config` names another
+`import tradeschool as ts` offers these names. [Python and notebooks](../how-to/python.md) shows them in use. A
+`config` names another
 settings file than `tradeschool.toml`."""
 
 
@@ -59,7 +60,12 @@ def _joined(lines: list[str]) -> str:
 def _signature(name: str, function: Any) -> str:
     parameters = [str(each) for each in inspect.signature(function).parameters.values()]
     returns = inspect.formatannotation(inspect.signature(function).return_annotation)
-    return "```text\n" + f"{name}(\n" + "".join(f"    {_plain(each)},\n" for each in parameters) + f") -> {_plain(returns)}\n```"
+    return (
+        "```text\n"
+        + f"{name}(\n"
+        + "".join(f"    {_plain(each)},\n" for each in parameters)
+        + f") -> {_plain(returns)}\n```"
+    )
 
 
 def _parameters(function: Any) -> str:
@@ -68,7 +74,13 @@ def _parameters(function: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    for prefix in ("tradeschool.api.runs.", "tradeschool.api.backtests.", "pathlib.", "collections.abc.", "optuna.study.study."):
+    for prefix in (
+        "tradeschool.api.runs.",
+        "tradeschool.api.backtests.",
+        "pathlib.",
+        "collections.abc.",
+        "optuna.study.study.",
+    ):
         text = text.replace(prefix, "")
     return text.replace("polars.dataframe.frame.", "polars.").replace("'", "")
 
@@ -79,6 +91,7 @@ def _text(described: Any) -> str:
 
 def _inline(described: Any) -> str:
     return " ".join((inspect.getdoc(described) or "").split("\n\n", 1)[0].split())
+
 
 def _attribute_texts(public: type) -> dict[str, str]:
     """Return the texts below the fields of a class."""

@@ -17,8 +17,10 @@ from tradeschool.settings.sections import InstrumentSettings
 
 INTRODUCTION = """\
 A value is read from the first of these places that has one: option, environment, `.env`, `tradeschool.toml`, default.
-An unknown name is an error in each of them. In the environment, a setting is `TRADESCHOOL_` and its name in capitals, with
-`__` between section and name: `fetch.coinbase_rate` is `TRADESCHOOL_FETCH__COINBASE_RATE`. In `tradeschool.toml`, a section
+An unknown name is an error in each of them. In the environment, a setting is `TRADESCHOOL_` and its name in
+capitals, with
+`__` between section and name: `fetch.coinbase_rate` is `TRADESCHOOL_FETCH__COINBASE_RATE`. In `tradeschool.toml`, a
+section
 is a table:
 
 ```toml
@@ -30,7 +32,8 @@ url = "https://api.binance.com"
 rate = 5
 ```
 
-`tradeschool config show` prints every effective setting with masked secrets. `tradeschool config validate` checks the files."""
+`tradeschool config show` prints every effective setting with masked secrets. `tradeschool config validate` checks
+the files."""
 NAME = "NAME"
 """Stands for the name of a further provider."""
 SECTIONS = {
@@ -65,9 +68,13 @@ def settings_page() -> str:
 
 
 PROVIDER_TEXT = f"""\
-`{NAME}` is a further provider, such as {", ".join(code(name) for name in FURTHER_PROVIDERS)}. An exchange of ccxt has the
-settings `fetch.providers.ccxt.{NAME}.url` and `.rate`. Where a setting of a provider is not set, the provider's own value holds:"""
-INSTRUMENT_TEXT = "One `[[instruments]]` table for each instrument; [markets](markets.md#your-own-instruments) has an example."
+`{NAME}` is a further provider, such as {", ".join(code(name) for name in FURTHER_PROVIDERS)}. An exchange of ccxt
+has the
+settings `fetch.providers.ccxt.{NAME}.url` and `.rate`. Where a setting of a provider is not set, the provider's own
+value holds:"""
+INSTRUMENT_TEXT = (
+    "One `[[instruments]]` table for each instrument; [markets](markets.md#your-own-instruments) has an example."
+)
 BORROWED_TEXT = "These environment variables of other tools are read, too. A variable of tradeschool precedes them."
 
 
@@ -140,7 +147,8 @@ def _providers() -> str:
 def _instruments() -> str:
     fields = InstrumentSettings.model_fields.items()
     rows = [
-        (code(name), kind_of(field.annotation, field.metadata), default_of(field), meaning_of(field)) for name, field in fields
+        (code(name), kind_of(field.annotation, field.metadata), default_of(field), meaning_of(field))
+        for name, field in fields
     ]
     return table(("key", "value", "default", "meaning"), rows)
 

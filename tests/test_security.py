@@ -1,4 +1,4 @@
-"""Each row of the tables in `docs/security.md` names existing tests; locks and exceptions of the linter are complete."""
+"""Each row of `docs/security.md` names existing tests; locks and exceptions of the linter are complete."""
 
 import re
 import tomllib
@@ -22,7 +22,6 @@ def test_every_row_names_existing_tests() -> None:
     assert len(rows) > 30
     assert [said for said, tests in named.items() if not tests] == []
     assert {test for tests in named.values() for test in tests} - known == set()
-
 
 
 def test_every_locked_package_has_a_hash_and_no_lock_names_a_host() -> None:

@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("retired_words.txt")
 PACKAGES = ("tradeschool", "fetcher", "optimizer", "workers")
 CODE = (*PACKAGES, "tests", "benchmarks", "docsite")
-TEXTS = ("*.md", "docs/**/*.md", "zensical.toml", "deploy/**/*", "workers/web/static/*", "optimizer/report/**/*.html", "scripts/*")
+TEXTS = (
+    "*.md",
+    "docs/**/*.md",
+    "zensical.toml",
+    "deploy/**/*",
+    "workers/web/static/*",
+    "optimizer/report/**/*.html",
+    "scripts/*",
+)
 PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 HISTORY = "CHANGELOG.md"
 """It tells what things were called."""

@@ -99,7 +99,9 @@ def test_every_file_of_a_block_is_valid(block: Block, tmp_path: Path, monkeypatc
     base = tomllib.loads(LEVEL)
     levels = table.get("level", [table])
     strategy = any("strategy" in each and each["strategy"] != "sma_cross" for each in levels)
-    file.write_text(as_toml({**{name: value for name, value in table.items() if name == "holdout"}}, base, levels, strategy))
+    file.write_text(
+        as_toml({**{name: value for name, value in table.items() if name == "holdout"}}, base, levels, strategy)
+    )
     assert len(load_levels(file)) == len(levels)
 
 
@@ -108,7 +110,10 @@ def as_toml(top: Mapping[str, Any], base: Mapping[str, Any], levels: list[dict[s
     lines = [f"{name} = {inline(value)}" for name, value in top.items()]
     for number, level in enumerate(levels, 1):
         usual = {name: value for name, value in base["level"][0].items() if not (other and name == "ranges")}
-        lines += ["[[level]]", *(f"{name} = {inline(value)}" for name, value in {**usual, "name": str(number), **level}.items())]
+        lines += [
+            "[[level]]",
+            *(f"{name} = {inline(value)}" for name, value in {**usual, "name": str(number), **level}.items()),
+        ]
     return "\n".join(lines)
 
 

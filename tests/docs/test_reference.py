@@ -61,7 +61,9 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     for words, command in found.items():
         level = "###" if " " in words else "##"
         part = text.split(f"\n{level} {words}\n", 1)[1].split("\n#", 1)[0]
-        named = re.findall(r"`(--?[a-z][\w-]*)`", " ".join(line.split("|")[1] for line in part.splitlines() if "| `-" in line))
+        named = re.findall(
+            r"`(--?[a-z][\w-]*)`", " ".join(line.split("|")[1] for line in part.splitlines() if "| `-" in line)
+        )
         visible = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
         expected = [name for each in visible for name in (*each.opts, *each.secondary_opts)]
         assert sorted(named) == sorted(name for name in expected if name not in ("-h", "--help")), words
@@ -149,7 +151,12 @@ def test_every_public_name_of_the_python_api_is_in_the_reference_and_no_other() 
     titles = re.findall(r"^### (\w+)$", read("api.md"), re.MULTILINE)
 
     assert sorted(titles) == sorted(tradeschool_api.__all__)
-    for public in (tradeschool_api.BacktestResult, tradeschool_api.BestTrial, tradeschool_api.Chart, tradeschool_api.Run):
+    for public in (
+        tradeschool_api.BacktestResult,
+        tradeschool_api.BestTrial,
+        tradeschool_api.Chart,
+        tradeschool_api.Run,
+    ):
         part = read("api.md").split(f"\n### {public.__name__}\n", 1)[1].split("\n### ", 1)[0]
         listed = re.findall(r"^- `(\w+)", part, re.MULTILINE)
         assert listed == list(members(public)), public

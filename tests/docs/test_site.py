@@ -58,7 +58,9 @@ def test_every_page_begins_with_a_title() -> None:
 
 def test_the_site_has_each_page_and_loads_nothing_from_another_host(site: Path) -> None:
     html = {path: path.read_text() for path in site.rglob("*.html")}
-    loaded = re.compile(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?(https?:)?//|<link[^>]*rel=\"?(?:stylesheet|preload|icon)[^>]*href=\"?https?:")
+    loaded = re.compile(
+        r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?(https?:)?//|<link[^>]*rel=\"?(?:stylesheet|preload|icon)[^>]*href=\"?https?:"
+    )
 
     assert len(html) >= len(list(DOCS.rglob("*.md")))
     assert [path for path, text in html.items() if loaded.search(text)] == []

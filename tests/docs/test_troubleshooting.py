@@ -21,7 +21,9 @@ def texts() -> str:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.JoinedStr):
-                    found.append("".join(str(each.value) if isinstance(each, ast.Constant) else VALUE for each in node.values))
+                    found.append(
+                        "".join(str(each.value) if isinstance(each, ast.Constant) else VALUE for each in node.values)
+                    )
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(re.sub(r"\{\w+\}", VALUE, node.value))
     return "\n".join(found)

@@ -47,7 +47,7 @@ class BacktestResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Metrics of the equally weighted portfolio of all datasets; names and formulas as in docs/explanation/backtest.md."""
+        """Metrics of the equally weighted portfolio of all datasets; as in docs/explanation/backtest.md."""
         return dict(figures([each.run for each in self._backtest.tested]))
 
     @property

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     oanda_api_token_file: UserPath | None = None
     """File that contains only the OANDA API token."""
     min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
-    """Minimum fraction of expected candles that must be accounted for, stored or confirmed empty, before a level starts."""
+    """Minimum fraction of expected candles that are accounted for, stored or confirmed empty, before a level starts."""
     costs: str = ""
     """Cost presets of levels and backtests that set no costs, such as `coinbase.taker.10k,oanda.spread`."""
     log_format: Literal["text", "json"] = "text"

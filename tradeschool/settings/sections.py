@@ -112,8 +112,8 @@ class FetchSettings(Section):
     oanda_rate: Positive | None = None
     """Maximum requests per second to OANDA, retries included."""
     shared_limit: bool = False
-    """Share the rate limit of each provider among the fetchers of all machines that use the same `redis_url`; otherwise a
-    second fetcher of a provider on the same machine waits for the first."""
+    """Share the rate limit of each provider among the fetchers of all machines that use the same `redis_url`; otherwise
+    a second fetcher of a provider on the same machine waits for the first."""
     providers: dict[str, ProviderSettings] = {}
     """Settings of further providers, by name."""
     total_timeout_seconds: Positive = 60.0
