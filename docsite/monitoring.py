@@ -52,8 +52,7 @@ def metric_rows() -> list[tuple[str, str, str, str]]:
     found = []
     for family in MetricsCollector(TopicStore()).collect():
         suffix = "_total" if family.type == "counter" else ""
-        labels = ", ".join(code(each) for each in family._labelnames)  # type: ignore[attr-defined]  # every family
-has it
+        labels = ", ".join(code(each) for each in family._labelnames)  # type: ignore[attr-defined]  # all families have it
         found.append((code(family.name + suffix), family.type, labels, family.documentation))
     return found
 
