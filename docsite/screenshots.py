@@ -26,7 +26,7 @@ RUN = "example"
 UP = ("up", "--curriculum", "curriculum.toml", "--seed=7", "--workers=2", "--surrogates=20", "--page", "--run", RUN)
 WIDTH, PHONE_WIDTH, REPORT_WIDTH = 1360, 390, 1100
 QUALITY = 80
-PATIENCE_MS = 300_000
+PATIENCE_MS = 1_200_000
 SETTINGS = """\
 oanda_api_token_file = "token"
 
@@ -82,11 +82,8 @@ def take_during_search(browser: Any, address: str) -> None:
     """Pictures of the running search and download."""
     with visiting(browser, address, WIDTH, 1340) as page:
         page.wait_for_selector("#p-importance .shares")
-        passed = page.locator("#p-curriculum").get_by_text("passed", exact=True)
-        passed.first.wait_for()
-        page.locator("#p-download").get_by_text("running", exact=True).wait_for()
-        take(page, "page-work", "#work", "footer")
-        passed.nth(1).wait_for()
+        take(page, "page-work", "#work", "footer")  # while the download of the later levels is running
+        page.locator("#p-curriculum").get_by_text("passed", exact=True).nth(1).wait_for()
         page.wait_for_selector("#p-importance .shares")
         take(page, "page")
 
