@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 from itertools import pairwise
 from typing import Any
@@ -58,14 +59,21 @@ def _joined(lines: list[str]) -> str:
 
 
 def _signature(name: str, function: Any) -> str:
-    parameters = [str(each) for each in inspect.signature(function).parameters.values()]
-    returns = inspect.formatannotation(inspect.signature(function).return_annotation)
-    return (
-        "```text\n"
-        + f"{name}(\n"
-        + "".join(f"    {_plain(each)},\n" for each in parameters)
-        + f") -> {_plain(returns)}\n```"
-    )
+    """Return the signature as its source has it, one parameter a line."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    given = node.args
+    first = [None] * (len(given.args) - len(given.defaults)) + list(given.defaults)
+    lines = [_parameter(arg, default) for arg, default in zip(given.args, first, strict=True)]
+    if given.kwonlyargs:
+        lines += ["*", *(_parameter(*each) for each in zip(given.kwonlyargs, given.kw_defaults, strict=True))]
+    returns = ast.unparse(node.returns) if node.returns else "None"
+    return "```text\n" + f"{name}(\n" + "".join(f"    {line},\n" for line in lines) + f") -> {returns}\n```"
+
+
+def _parameter(arg: ast.arg, default: ast.expr | None) -> str:
+    kind = f": {ast.unparse(arg.annotation)}" if arg.annotation else ""
+    return f"{arg.arg}{kind}" + (f" = {ast.unparse(default)}" if default is not None else "")
 
 
 def _parameters(function: Any) -> str:
@@ -73,20 +81,13 @@ def _parameters(function: Any) -> str:
     return f"({', '.join(names)})"
 
 
-def _plain(text: str) -> str:
-    for prefix in (
-        "tradeschool.api.runs.",
-        "tradeschool.api.backtests.",
-        "pathlib.",
-        "collections.abc.",
-        "optuna.study.study.",
-    ):
-        text = text.replace(prefix, "")
-    return text.replace("polars.dataframe.frame.", "polars.").replace("'", "")
-
-
 def _text(described: Any) -> str:
-    return paragraphs(inspect.getdoc(described) or "").replace("Raises: ", "Raises: ")
+    """Return a docstring with its errors as a list."""
+    text, _, errors = (inspect.getdoc(described) or "").partition("\nRaises:\n")
+    joined = re.sub(r"\n {8,}", " ", textwrap.dedent(errors))
+    rows = [" ".join(line.split()) for line in re.sub(r"\n +(?=[a-z])", " ", joined).splitlines() if line.strip()]
+    listed = [f"- `{name}`: {why[:1].lower()}{why[1:]}" for name, _, why in (row.partition(": ") for row in rows)]
+    return paragraphs(text) + ("\n\nRaises:\n\n" + "\n".join(listed) if listed else "")
 
 
 def _inline(described: Any) -> str:
