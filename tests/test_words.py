@@ -155,10 +155,11 @@ def test_no_page_report_or_docs_page_uses_a_retired_word(path: Path) -> None:
 def help_pages(command: click.Command, context: click.Context, path: str) -> Iterator[tuple[str, str]]:
     """The help text of a command and of all commands below it."""
     yield path, command.get_help(context)
-    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
-        if child := command.get_command(context, name):
-            below = click.Context(child, parent=context, info_name=name)
-            yield from help_pages(child, below, f"{path} {name}")
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from help_pages(child, click.Context(child, parent=context, info_name=name), f"{path} {name}")
 
 
 def test_no_help_text_uses_a_retired_word() -> None:
