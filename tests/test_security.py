@@ -30,9 +30,9 @@ def test_every_locked_package_has_a_hash_and_no_lock_names_a_host() -> None:
     assert len(locks) >= 4
     for lock in locks:
         text = lock.read_text()
-        pins = re.findall(r"^[a-zA-Z0-9][^\n]*?(?:\n(?= )[^\n]*)*", text, re.MULTILINE)
-        assert len(pins) == len(re.findall(r"^[a-zA-Z0-9][\w.-]*(?:\[[\w,-]+\])?==", text, re.MULTILINE)), lock.name
-        assert [pin.splitlines()[0] for pin in pins if "--hash=sha256:" not in pin] == [], lock.name
+        pins = re.split(r"\n(?=[a-zA-Z0-9])", text)[1:]
+        assert len(pins) > 0, lock.name
+        assert [pin.splitlines()[0] for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == [], lock.name
         assert "://" not in text, lock.name
 
 

@@ -68,7 +68,9 @@ def test_the_site_has_each_page_and_loads_nothing_from_another_host(site: Path) 
 
 def test_no_link_of_the_site_leads_to_a_source_file(site: Path) -> None:
     """The files of the repository are not part of it: `docsite.repository_links`."""
-    links = re.compile(r"href=\"?(?:\.\./)+(?:benchmarks|deploy|fetcher|optimizer|scripts|tests|tradeschool|workers)/")
+    links = re.compile(
+        r"href=\"?(?:\.\./)+(?:benchmarks|deploy|fetcher|optimizer|scripts|tests|tradeschool|workers)/[^\">]*\\.\\w+[\">]"
+    )
 
     assert [path for path in site.rglob("*.html") if links.search(path.read_text())] == []
 
