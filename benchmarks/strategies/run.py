@@ -1,7 +1,7 @@
 """Run the four levels for each built-in strategy on real candles: `python benchmarks/strategies/run.py --data FOLDER`.
 
-The page docs/explanation/results.md is written from the reports of the runs, and benchmarks/results/strategies.json has their
-figures. Without the files of candles, nothing is run, and the command says which are missing.
+The page docs/explanation/results.md is written from the reports of the runs. benchmarks/results/strategies.json has
+their figures. Without the files of candles, nothing is run, and the command says which are missing.
 """
 
 import argparse
