@@ -51,7 +51,7 @@ def main() -> None:
         "code": ", ".join(dict.fromkeys(each.report["fingerprints"]["code"] for each in runs)),
     }
     page = results_page(runs, levels, about)
-    publish_text(ROOT / "docs", ROOT / "docs" / "results.md", page)
+    publish_text(ROOT / "docs" / "explanation", ROOT / "docs" / "explanation" / "results.md", page)
     figures = {"about": about, "runs": [figures_of(each) for each in runs]}
     text = json.dumps(figures, indent=1) + "\n"
     publish_text(ROOT / "benchmarks" / "results", ROOT / "benchmarks" / "results" / "strategies.json", text)
