@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError, field_validator
-from sqlalchemy import create_engine, insert, select, update
+from sqlalchemy import create_engine, delete, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
@@ -317,6 +317,15 @@ class RunStore:
                     f"study database {self._where}: run {record.name} is missing; "
                     "check whether the database was moved or replaced"
                 )
+
+    def remove(self, name: str) -> None:
+        """Remove the record of a run; a missing one is no error.
+
+        Raises:
+            ServiceUnreachable: the database does not respond.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(delete(RUNS).where(RUNS.c.name == name))
 
     def read(self, name: str) -> RunRecord:
         """Return the record of a run.

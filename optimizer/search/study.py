@@ -6,7 +6,7 @@ read values, steps, constraints and attributes without this project.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import optuna
@@ -159,6 +159,17 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
             return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)
         except KeyError:
             raise SettingsError(f"no study {name!r} in {mask_url(url)}") from None
+
+
+def remove_study(url: str, name: str) -> None:
+    """Remove a study with its trials; a missing one is no error.
+
+    Raises:
+        ServiceUnreachable: the database does not respond.
+    """
+    silence_optuna()
+    with _translated(mask_url(url)), suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=_open_storage(url))
 
 
 def _open_storage(url: str) -> RDBStorage:

@@ -45,7 +45,9 @@ PART = "forward"
 class ForwardSession:
     """A forward test that this process continues."""
 
-    def __init__(self, settings: Settings, test: ForwardTest, candles: SettledCandles, code: str, *, is_new: bool) -> None:
+    def __init__(
+        self, settings: Settings, test: ForwardTest, candles: SettledCandles, code: str, *, is_new: bool
+    ) -> None:
         self.test, self.settings = test, settings
         self._candles, self._code = candles, code
         self.is_new = is_new

@@ -2,7 +2,7 @@
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+json_option = click.option("--json", "--print-json", "as_json", is_flag=True, help="Print JSON on standard output.")
 page_option = click.option(
     "--page/--no-page", default=True, show_default=True, help="Serve the monitoring page (serve.host, serve.port)."
 )

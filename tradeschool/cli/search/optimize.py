@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from optimizer.runs.run_store import RunRecord
 from optimizer.search.trial_table import export as export_table
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.recorded_search import find_search
@@ -14,12 +13,12 @@ from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.recorded_search import attempt_option, level_option, run_argument, window_option
 from tradeschool.cli.options.search import search_options, workers_option
 from tradeschool.cli.search.optimize_compare import compare
+from tradeschool.cli.search.optimize_list import list_
 from tradeschool.cli.search.optimize_plan import plan
 from tradeschool.cli.search.optimize_report import null, report
 from tradeschool.cli.search.optimize_status import best, show, status, verify
 from tradeschool.errors import StoreUnwritable
-from tradeschool.views.terminal import print_json, say
-from workers.coordinator.run import run_record
+from tradeschool.views.terminal import say
 
 
 @click.group()
@@ -28,6 +27,7 @@ def optimize() -> None:
 
 
 optimize.add_command(plan)
+optimize.add_command(list_)
 optimize.add_command(status)
 optimize.add_command(show)
 optimize.add_command(best)
@@ -64,22 +64,6 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     show_end(context_of(settings), ended, as_json=as_json)
 
 
-@optimize.command(name="list")
-@json_option
-def list_runs(*, as_json: bool) -> None:
-    """List all runs by name."""
-    context = context_of(load_settings())
-    with run_record.opened(context) as runs:
-        found = runs.all()
-    if as_json:
-        print_json([_listed(each) for each in found])
-        return
-    for each in found:
-        levels = ", ".join(level.name for level in each.levels)
-        created = f"{each.created:%Y-%m-%d %H:%M} UTC"
-        click.echo(f"{each.name}  created {created}  seed {each.seed}  levels {levels}  {_methods(each)}")
-
-
 @optimize.command()
 @run_argument
 @level_option
@@ -107,29 +91,3 @@ def export(
     except OSError as error:
         raise StoreUnwritable(f"cannot write {out}: {error.strerror}") from error
     say(f"{len(trials):,} trials written to {out}")
-
-
-def _methods(record: RunRecord) -> str:
-    """Return objective, sampler and pruner, by level if they differ."""
-    methods = {level.name: level.search_methods for level in record.levels}
-    if len(set(methods.values())) == 1:
-        return record.levels[0].search_methods
-    return "; ".join(f"level {name}: {found}" for name, found in methods.items())
-
-
-def _listed(record: RunRecord) -> dict[str, object]:
-    return {
-        "name": record.name,
-        "seed": record.seed,
-        "created": record.created.isoformat(),
-        "levels": [level.name for level in record.levels],
-        "search": {
-            level.name: {
-                "objective": [*level.objective],
-                "sampler": str(level.used_sampler),
-                "pruner": str(level.used_pruner),
-            }
-            for level in record.levels
-        },
-        "fingerprints": record.fingerprints,
-    }
