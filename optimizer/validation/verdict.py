@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
+from optimizer.backtest.trade_totals import trade_returns
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import AttemptFacts
 from optimizer.level.constraints import Analysis
@@ -103,6 +106,8 @@ class AttemptFindings:
     """Skill of the account on the days that selected nothing; None without a winner."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
+    trade_returns: Mapping[Part, NDArray[np.float64]] = field(default_factory=dict)
+    """Net result of each of the winner's trades by part, as a fraction of the dataset's starting account."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Analyses by file name."""
     window_metrics: Sequence[Mapping[str, float | None]] = ()
@@ -189,6 +194,7 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         benchmark=benchmark,
         skill=out_of_sample_skill(accounts, benchmark, case.seed),
         costs=_costs(level, winner.parameters, runs),
+        trade_returns={part: trade_returns(found) for part, found in runs.items()},
         analyses={**stressed, **_analyses(case, winner, stress_case)},
         window_metrics=metrics_by_window(level, runs[Part.VALIDATION]) if case.windows else (),
     )

@@ -89,7 +89,9 @@ def test_completion_offers_names(
     make_run_record(make_context(Path.cwd()))
     (Path("results") / "r1" / "run.json").write_text('{"levels": [{"name": "1"}]}')
     monkeypatch.setenv("_TRADESCHOOL_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", shlex.join(["tradeschool", *words, begun]) if begun else shlex.join(["tradeschool", *words]))
+    monkeypatch.setenv(
+        "COMP_WORDS", shlex.join(["tradeschool", *words, begun]) if begun else shlex.join(["tradeschool", *words])
+    )
     monkeypatch.setenv("COMP_CWORD", str(len(words) + 1))
     with pytest.raises(SystemExit):
         tradeschool.main(prog_name="tradeschool")
@@ -98,7 +100,9 @@ def test_completion_offers_names(
     assert offered == expected
 
 
-def test_completion_survives_broken_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_survives_broken_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("tradeschool.toml").write_text("nonsense = 1\n")
     monkeypatch.setenv("_TRADESCHOOL_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "tradeschool optimize show")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from optimizer.search.trial_table import export as export_table
+from optimizer.search.trial_table import table_rows
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.recorded_search import find_search
 from tradeschool.app.search.search_request import SearchOptions
@@ -18,6 +19,7 @@ from tradeschool.cli.search.optimize_plan import plan
 from tradeschool.cli.search.optimize_report import null, report
 from tradeschool.cli.search.optimize_status import best, show, status, verify
 from tradeschool.errors import StoreUnwritable
+from tradeschool.views.spreadsheet import workbook
 from tradeschool.views.terminal import say
 
 
@@ -72,7 +74,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "json", "parquet"]),
+    type=click.Choice(["csv", "json", "parquet", "xlsx"]),
     default="csv",
     show_default=True,
     help="File format.",
@@ -86,8 +88,9 @@ def export(
     The same seed, data and settings give the same bytes.
     """
     trials = find_search(context_of(load_settings()), run_name, level_name, attempt, window).trials()
+    content = workbook(table_rows(trials), "trials") if form == "xlsx" else export_table(trials, form)  # type: ignore[arg-type]  # click has checked it
     try:
-        out.write_bytes(export_table(trials, form))  # type: ignore[arg-type]  # click has checked it
+        out.write_bytes(content)
     except OSError as error:
         raise StoreUnwritable(f"cannot write {out}: {error.strerror}") from error
     say(f"{len(trials):,} trials written to {out}")

@@ -54,9 +54,7 @@ SHORTHANDS = {
 @click.option("--max-drawdown", type=click.FloatRange(0, 1), help="Maximum drawdown of daily closes, as a fraction.")
 @click.option("--min", "minima", multiple=True, help="Minimum of any metric or parameter: calmar=0.5; repeatable.")
 @click.option("--max", "maxima", multiple=True, help="Maximum of any metric or parameter: fast=20; repeatable.")
-@click.option(
-    "--sort", default=NUMBER, show_default=True, help="Metric, parameter, value, number or seconds."
-)
+@click.option("--sort", default=NUMBER, show_default=True, help="Metric, parameter, value, number or seconds.")
 @click.option("--reverse", "is_reversed", is_flag=True, help="Reverse the order.")
 @click.option("-n", "--count", type=click.IntRange(1), help="Maximum number of trials. [default: all]")
 @click.option("--export-csv", type=click.Path(path_type=Path), help="Write the listed trials to a CSV file.")

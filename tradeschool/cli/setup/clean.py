@@ -14,9 +14,7 @@ from tradeschool.views.terminal import console, now, print_json, say
 
 @click.command()
 @click.argument("run_names", metavar="[RUN]...", nargs=-1)
-@click.option(
-    "--older-than", type=click.IntRange(0), help="Also all runs that started more than this many days ago."
-)
+@click.option("--older-than", type=click.IntRange(0), help="Also all runs that started more than this many days ago.")
 @click.option("--caches", "with_caches", is_flag=True, help="Also the caches; the next search fills them again.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @json_option

@@ -18,8 +18,8 @@ from tradeschool.app.new_project.curriculum_text import curriculum_text
 from tradeschool.app.new_project.settings_text import settings_text
 from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
 from tradeschool.atomic_files import publish_text
-from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.cli.options.parameters import DEFAULT_STRATEGY
+from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import INSTRUMENTS, find_instrument
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
 from tradeschool.markets.timerange import parse_day, settled_day
@@ -101,7 +101,10 @@ def _asked(timeframes: str | None, strategy: str | None) -> tuple[str, str, str 
     pairs = click.prompt("pairs", default="BTC/USD", err=True)
     first = click.prompt("first day", default="2020", value_proc=_checked(parse_day), err=True)
     frames = timeframes or click.prompt(
-        "timeframes", default=",".join(each.name for each in DEFAULT_TIMEFRAMES), value_proc=_checked(find_timeframes), err=True
+        "timeframes",
+        default=",".join(each.name for each in DEFAULT_TIMEFRAMES),
+        value_proc=_checked(find_timeframes),
+        err=True,
     )
     names = ", ".join(built_in_names())
     chosen = strategy or click.prompt(f"strategy ({names}, or module:NAME)", default=DEFAULT_STRATEGY, err=True)

@@ -36,7 +36,9 @@ def test_a_table_shows_the_same_checks(command: Command) -> None:
     assert "server program" in out
 
 
-def test_a_file_in_the_place_of_a_folder_fails_with_an_action(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_the_place_of_a_folder_fails_with_an_action(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("taken").write_text("")
     monkeypatch.setenv("TRADESCHOOL_DATA_DIR", "taken")
     code, found = findings(command, "--offline")
