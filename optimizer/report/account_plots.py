@@ -124,7 +124,7 @@ def draw_power(days: int, sharpe: float | None) -> bytes:
             name = f"{strength} evidence (p <= {bound:g}), {years * factor:.1f} years"
             axes.plot(SHARPES, 100 * power(SHARPES, years * factor, bound), line, color=colour, label=name)
     axes.axhline(80, color=SOFT, linewidth=0.8, linestyle="--")
-    axes.text(SHARPES[-1], 81, "80 %", ha="right", va="bottom", color=SOFT)
+    axes.text(SHARPES[0], 81, "80 %", ha="left", va="bottom", color=SOFT)
     if sharpe is not None and SHARPES[0] <= sharpe <= SHARPES[-1]:
         axes.axvline(sharpe, color=SOFT, linewidth=1, label=f"out of sample: {sharpe:.2f}")
     axes.set(

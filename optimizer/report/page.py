@@ -19,9 +19,7 @@ FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr", "total_return", "expect
 
 def draw_page(report: Mapping[str, JsonValue]) -> bytes:
     """Render the HTML of `contents.report_json`."""
-    return (
-        _environment().get_template(TEMPLATE).render(report, terms=TERMS.values(), evidence_of_report=report).encode()
-    )
+    return _environment().get_template(TEMPLATE).render(report, terms=TERMS.values(), whole_report=report).encode()
 
 
 @cache

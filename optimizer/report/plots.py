@@ -23,6 +23,10 @@ from optimizer.validation.analyses.regimes import TREND_DAYS, Trend, trends
 from optimizer.validation.holdout_log import HOLDOUT
 from optimizer.validation.labels import label
 
+LOWEST = 1e-12
+"""Equity below which a return is taken from this value, so that it is finite."""
+SHADED_DAYS = 5
+"""Shortest trend that is shaded."""
 COLOURS = {Part.TRAIN: BLUE, Part.VALIDATION: AMBER, Part.TEST: GREEN}
 
 
@@ -61,7 +65,7 @@ def draw_account(title: str, found: Mapping[str, Any], benchmark: str = "buy and
     parts = [str(part) for part in found.get("part") or [HOLDOUT] * len(days)]
     figure = Figure(figsize=SIZE, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    shades = _shade_trend(above, days, held)
+    shades = _shade_trend(above, days, _moves(held, parts))
     moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
     for number, run in enumerate(np.split(np.arange(len(days)), moved)):
         shown = days[run].astype("datetime64[D]")
@@ -82,16 +86,26 @@ def draw_account(title: str, found: Mapping[str, Any], benchmark: str = "buy and
     return svg(figure)
 
 
-def _shade_trend(axes: Axes, days: NDArray[np.int64], held: NDArray[np.float64]) -> list[Patch]:
-    """Shade bull and bear days of the benchmark; return the legend's entries."""
-    found = trends(np.log(np.maximum(held[1:], 1e-12) / np.maximum(held[:-1], 1e-12)))
+def _moves(equity: NDArray[np.float64], parts: Sequence[str]) -> NDArray[np.float64]:
+    """Return the daily log returns after the first day; the first day of each part starts from 1."""
+    is_start = np.array([one != other for one, other in pairwise(parts)], dtype=bool)
+    before = np.where(is_start, 1.0, equity[:-1])
+    moves: NDArray[np.float64] = np.log(np.maximum(equity[1:], LOWEST) / np.maximum(before, LOWEST))
+    return moves
+
+
+def _shade_trend(axes: Axes, days: NDArray[np.int64], moves: NDArray[np.float64]) -> list[Patch]:
+    """Shade bull and bear markets of at least `SHADED_DAYS`; return the legend's entries."""
+    found = trends(moves)
     entries = []
     for trend, colour in ((Trend.BULL, GREEN), (Trend.BEAR, RED)):
         places = np.array([place for place, each in enumerate(found) if each is trend], dtype=np.int64)
-        for run in np.split(places, np.flatnonzero(np.diff(places) != 1) + 1) if len(places) else ():
+        runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+        shaded = [run for run in runs if len(run) >= SHADED_DAYS]
+        for run in shaded:
             first, last = (days[place].astype("datetime64[D]") for place in (run[0], run[-1]))
             axes.axvspan(first, last + np.timedelta64(1, "D"), color=colour, alpha=0.13, linewidth=0)
-        if len(places):
+        if shaded:
             entries.append(Patch(color=colour, alpha=0.25, label=f"{trend} market ({TREND_DAYS} days)"))
     return entries
 

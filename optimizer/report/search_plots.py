@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -47,7 +48,7 @@ def draw_slices(found: Search) -> bytes:
     """Plot the objective against each parameter."""
     names, values, feasible = _columns(found)
     rows = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(SIZE[0], 0.7 + 2.1 * rows), layout="constrained")
+    figure = Figure(figsize=(SIZE[0], 0.7 + 2.1 * rows), layout=ConstrainedLayoutEngine(wspace=0.06, hspace=0.06))
     panels = figure.subplots(rows, min(COLUMNS, len(names)), squeeze=False, sharey=True)
     for axes, (name, column) in zip(panels.flat, names.items(), strict=False):
         _scatter(axes, column, values, feasible)
@@ -113,7 +114,7 @@ def draw_parallel(found: Search) -> bytes:
         if number == found["winner"]:
             axes.plot(places, line, color=AMBER, linewidth=2.2)
     for place, column in enumerate(columns.values()):
-        axes.axvline(place, color=SOFT, linewidth=0.8)
+        axes.vlines(place, 0, 1, color=SOFT, linewidth=0.8)
         for value, at, side in ((column.min(), -0.02, "top"), (column.max(), 1.02, "bottom")):
             axes.text(place, at, f"{value:.3g}", ha="center", va=side, color=INK)
     axes.set_xticks(places, list(columns))

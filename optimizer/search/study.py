@@ -34,6 +34,17 @@ UNIQUE_NUMBERS = "CREATE UNIQUE INDEX IF NOT EXISTS tradeschool_trial_numbers ON
 """Unique index on trial numbers; Optuna alone lets two processes store the same number."""
 
 
+METRIC_NAMES_KEY = "study:metric_names"
+"""Optuna's attribute for the names of objectives."""
+NOTE_VERSION_KEY, NOTE_KEY = "dashboard:note_ver", "dashboard:note_str:0"
+"""Attributes of optuna-dashboard's note of a study."""
+NOTE = (
+    "**Best Trial on this page ignores the constraints.** A trial that violates one is never chosen by tradeschool. "
+    "The best feasible trials: `tradeschool optimize best RUN`. The name of this study is RUN-L*level*-a*attempt*, "
+    "and -w*window* for the search of a walk-forward window."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFacts:
     """Facts that determine a study's trials; stored with it and constant over its lifetime."""
@@ -143,7 +154,17 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
         directions = [StudyDirection.MAXIMIZE for _ in facts.level.objective]
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         _check_facts(study, facts)
+        _describe(storage, study, facts)
     return OpenStudy(storage, study, name, where)
+
+
+def _describe(storage: RDBStorage, study: Study, facts: StudyFacts) -> None:
+    """Store names of the objectives, and the note that optuna-dashboard shows above its "Best Trial"."""
+    if NOTE_VERSION_KEY in storage.get_study_system_attrs(study._study_id):
+        return
+    attributes = {METRIC_NAMES_KEY: list(facts.level.objective), NOTE_KEY: NOTE, NOTE_VERSION_KEY: 1}
+    for key, value in attributes.items():
+        storage.set_study_system_attr(study._study_id, key, value)
 
 
 def read_trials(url: str, name: str) -> list[FrozenTrial]:

@@ -14,7 +14,7 @@ from tradeschool.app.context import load_settings
 from tradeschool.app.search.recorded_search import find_search
 from tradeschool.app.search.search_run import context_of
 from tradeschool.app.search.trial_filter import NUMBER, STATES, Bound, TrialFilter, figures_of
-from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.output import print_json_option
 from tradeschool.cli.options.recorded_search import (
     attempt_option,
     level_option,
@@ -58,7 +58,7 @@ SHORTHANDS = {
 @click.option("--reverse", "is_reversed", is_flag=True, help="Reverse the order.")
 @click.option("-n", "--count", type=click.IntRange(1), help="Maximum number of trials. [default: all]")
 @click.option("--export-csv", type=click.Path(path_type=Path), help="Write the listed trials to a CSV file.")
-@json_option
+@print_json_option
 def list_(run_name: str | None, export_csv: Path | None, *, as_json: bool, **options: Any) -> None:
     """List all runs, or with RUN the trials of its search.
 

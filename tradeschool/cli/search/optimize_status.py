@@ -23,7 +23,7 @@ from tradeschool.app.monitoring import sources_of
 from tradeschool.app.search.recorded_search import RecordedSearch, begun_attempt, find_search
 from tradeschool.app.search.search_run import context_of, run_status_of
 from tradeschool.app.search.strategy_isolation import load_code_here
-from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.output import json_option, print_json_option
 from tradeschool.cli.options.recorded_search import attempt_option, level_option, run_argument, window_option
 from tradeschool.errors import SettingsError, TrialDiffers
 from tradeschool.settings.model import Settings
@@ -76,7 +76,7 @@ def _queue(settings: Settings) -> Snapshot | None:
 @level_option
 @attempt_option
 @window_option
-@json_option
+@print_json_option
 def show(run_name: str, number: int | None, index: int | None, *, as_json: bool, **which: Any) -> None:
     """Show parameters, constraints and metrics of one trial, and what its attempt changed if it is a retry.
 
@@ -117,7 +117,7 @@ def _chosen(search: RecordedSearch, number: int | None, index: int | None) -> Fr
 @level_option
 @click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="Trials per run.")
 @click.option("--force", is_flag=True, help="Compare runs even if their code, settings or candles differ.")
-@json_option
+@print_json_option
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
     """Show the best feasible trials of one or several runs.
 
