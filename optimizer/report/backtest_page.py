@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.objective.portfolio import Portfolio, portfolio
-from optimizer.report.plot_style import BLUE, GREEN, GREY, RED, styled
+from optimizer.report.plots.style import BLUE, GREEN, GREY, RED, styled
 
 DOTS_AN_INCH = 200
 WIDTH, PRICE_HEIGHT, ACCOUNT_HEIGHT = 10.0, 2.8, 4.2  # inches

@@ -74,7 +74,7 @@ def write_findings(
     Raises:
         StoreUnwritable: the files cannot be written.
     """
-    from optimizer.report.plots import draw_front, draw_search  # importing matplotlib takes a second
+    from optimizer.report.plots.curves import draw_front, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
     _publish_trials(results_dir, here, trials)
@@ -211,7 +211,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
 
 def _equity_plot(findings: AttemptFindings) -> bytes:
     """Plot the accounts of all parts; with `walk_forward` validation alone, because train covers the same days."""
-    from optimizer.report.plots import draw_equity
+    from optimizer.report.plots.curves import draw_equity
 
     if not findings.case.windows:
         return draw_equity(findings.accounts)

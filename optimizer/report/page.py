@@ -7,8 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 from pydantic import JsonValue
 
-from optimizer.report.plot_set import Plot, account_plots, evidence_plots, search_plots
-from optimizer.report.plot_style import themed
+from optimizer.report.plots.plot_set import Plot, account_plots, evidence_plots, search_plots
+from optimizer.report.plots.style import themed
 from optimizer.validation.labels import TERMS, label, meaning
 
 TEMPLATE = "report.html"

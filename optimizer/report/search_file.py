@@ -10,7 +10,7 @@ from optimizer.search.trial_summary import TrialView
 from optimizer.search.trials import is_feasible
 from optimizer.validation.verdict import AttemptFindings
 
-MAX_TRIALS = 1_000
+MAX_TRIALS = 500
 """Maximum number of complete trials that are stored; of more, evenly spaced ones."""
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -162,7 +163,7 @@ def _describe(storage: RDBStorage, study: Study, facts: StudyFacts) -> None:
     """Store names of the objectives, and the note that optuna-dashboard shows above its "Best Trial"."""
     if NOTE_VERSION_KEY in storage.get_study_system_attrs(study._study_id):
         return
-    attributes = {METRIC_NAMES_KEY: list(facts.level.objective), NOTE_KEY: NOTE, NOTE_VERSION_KEY: 1}
+    attributes: dict[str, Any] = {METRIC_NAMES_KEY: list(facts.level.objective), NOTE_KEY: NOTE, NOTE_VERSION_KEY: 1}
     for key, value in attributes.items():
         storage.set_study_system_attr(study._study_id, key, value)
 

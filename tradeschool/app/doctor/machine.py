@@ -8,7 +8,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
-from tradeschool.app.doctor.finding import Finding, failed, ok, warning
+from tradeschool.app.doctor.check_result import CheckResult, failed, ok, warning
 from tradeschool.private_folders import runtime_folder
 from tradeschool.settings.model import Settings
 from workers.processes.process_group import cores
@@ -20,7 +20,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 PROBE = ".tradeschool-doctor"
 
 
-def check_folder(name: str, folder: Path) -> Finding:
+def check_folder(name: str, folder: Path) -> CheckResult:
     """Check that a folder, or the nearest existing one above it, is writable and has free space."""
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     probe = existing / PROBE
@@ -36,7 +36,7 @@ def check_folder(name: str, folder: Path) -> Finding:
     return ok(name, f"{folder} is writable, {free / 1e9:.0f} GB free")
 
 
-def check_private(folder: Path) -> Finding:
+def check_private(folder: Path) -> CheckResult:
     """Check that no other user has access to the state folder."""
     if not folder.exists():
         return ok("permissions", f"{folder} does not exist yet")
@@ -45,7 +45,7 @@ def check_private(folder: Path) -> Finding:
     return ok("permissions", f"{folder} is readable by you alone; sockets are in {runtime_folder()}")
 
 
-def check_memory() -> Finding:
+def check_memory() -> CheckResult:
     """Check processors and memory."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     told = f"{cores()} cores for workers, {pages * size / 1e9:.1f} GB of memory"
@@ -54,7 +54,7 @@ def check_memory() -> Finding:
     return ok("machine", told)
 
 
-def check_open_files() -> Finding:
+def check_open_files() -> CheckResult:
     """Check the limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < FEWEST_FILES:
@@ -62,7 +62,7 @@ def check_open_files() -> Finding:
     return ok("open files", "no limit" if soft == resource.RLIM_INFINITY else f"limit {soft:,}")
 
 
-def check_port(settings: Settings) -> Finding:
+def check_port(settings: Settings) -> CheckResult:
     """Check that the page can listen on its address."""
     serve = settings.serve
     where = f"{serve.host}:{serve.port}"

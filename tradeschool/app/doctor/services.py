@@ -11,7 +11,7 @@ import aiohttp
 
 from fetcher.protocol.provider import Access, Provider
 from fetcher.provider_registry import find, load
-from tradeschool.app.doctor.finding import Finding, failed, ok, warning
+from tradeschool.app.doctor.check_result import CheckResult, failed, ok, warning
 from tradeschool.app.download.dataset_download import access_to
 from tradeschool.app.monitoring import sources_of
 from tradeschool.app.search.search_run import context_of
@@ -31,7 +31,7 @@ TOLERATED_SECONDS, MOST_SECONDS = 5.0, 60.0
 CLOCK_ACTION = "synchronise the clock, for example: timedatectl set-ntp true"
 
 
-def check_queue(settings: Settings) -> Iterator[Finding]:
+def check_queue(settings: Settings) -> Iterator[CheckResult]:
     """Check that the configured server is suitable for the queue, its clock, and the connected workers."""
     if settings.redis_url is None:
         yield ok("queue", "embedded server, started with a run")
@@ -47,7 +47,7 @@ def check_queue(settings: Settings) -> Iterator[Finding]:
     yield _check_workers(settings)
 
 
-def _check_workers(settings: Settings) -> Finding:
+def _check_workers(settings: Settings) -> CheckResult:
     with closing(Overview(sources_of(settings), is_quiet=True)) as overview:
         queue = overview.queue().value
     if queue is None:
@@ -55,7 +55,7 @@ def _check_workers(settings: Settings) -> Finding:
     return ok("workers", f"{len(queue.workers)} connected")
 
 
-def check_study(settings: Settings) -> Finding:
+def check_study(settings: Settings) -> CheckResult:
     """Check that the study database answers and that this version reads its runs."""
     context = context_of(settings)
     with run_record.opened(context) as runs:
@@ -65,7 +65,7 @@ def check_study(settings: Settings) -> Finding:
     return ok("study database", f"{mask_url(context.storage_url)}: {len(found)} runs{running}")
 
 
-def check_tokens(settings: Settings) -> Finding:
+def check_tokens(settings: Settings) -> CheckResult:
     """Check that the OANDA token is set; the probe of the provider checks that it is accepted."""
     if settings.oanda_token():
         return ok("OANDA token", "set")
@@ -76,7 +76,7 @@ def check_tokens(settings: Settings) -> Finding:
     )
 
 
-def clock_finding(name: str, theirs: float, ours: float) -> Finding:
+def clock_finding(name: str, theirs: float, ours: float) -> CheckResult:
     """Compare this machine's clock with another one; both are Unix times in seconds."""
     off = ours - theirs
     told = f"this machine is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}"
@@ -87,7 +87,7 @@ def clock_finding(name: str, theirs: float, ours: float) -> Finding:
     return ok(name, told)
 
 
-def check_providers(settings: Settings, *, is_offline: bool) -> Iterable[Finding]:
+def check_providers(settings: Settings, *, is_offline: bool) -> Iterable[CheckResult]:
     """Send one cheap request to each provider that has a shipped instrument; without requests if `is_offline`."""
     names = sorted({each.name for each in load().values()})
     accesses = {name: access_to(name, settings) for name in names}
@@ -96,14 +96,14 @@ def check_providers(settings: Settings, *, is_offline: bool) -> Iterable[Finding
     return asyncio.run(_probe_all(accesses, settings))
 
 
-async def _probe_all(accesses: dict[str, Access], settings: Settings) -> list[Finding]:
+async def _probe_all(accesses: dict[str, Access], settings: Settings) -> list[CheckResult]:
     limit = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
     async with aiohttp.ClientSession(timeout=limit, cookie_jar=aiohttp.DummyCookieJar()) as session:
         found = await asyncio.gather(*(_probe(session, name, access, settings) for name, access in accesses.items()))
     return [each for findings in found for each in findings]
 
 
-async def _probe(session: aiohttp.ClientSession, name: str, access: Access, settings: Settings) -> list[Finding]:
+async def _probe(session: aiohttp.ClientSession, name: str, access: Access, settings: Settings) -> list[CheckResult]:
     provider = find(name, settings.fetch.provider(name).source)
     instrument = next((each for each in INSTRUMENTS if each.provider == name), None)
     told = _address(access)
@@ -122,7 +122,7 @@ async def _probe(session: aiohttp.ClientSession, name: str, access: Access, sett
         return [failed(name, f"{told}: {error}", "fix it as the message says")]
 
 
-def _answer_finding(provider: Provider, told: str, status: int) -> Finding:
+def _answer_finding(provider: Provider, told: str, status: int) -> CheckResult:
     if status in (401, 403) and provider.needs_token:
         return failed(
             provider.name, f"{told}: the token is refused ({status})", "renew the token; it belongs to one host"
@@ -132,7 +132,7 @@ def _answer_finding(provider: Provider, told: str, status: int) -> Finding:
     return ok(provider.name, f"{told}; answers")
 
 
-def _clock(name: str, date: str | None) -> Iterator[Finding]:
+def _clock(name: str, date: str | None) -> Iterator[CheckResult]:
     try:
         theirs = parsedate_to_datetime(date or "").timestamp()
     except ValueError:

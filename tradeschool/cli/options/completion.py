@@ -20,7 +20,7 @@ def complete_values(command: click.Command) -> None:
     for parameter in command.params:
         values = _values_of(parameter)
         if values:
-            parameter.shell_complete = _completer(values, many=parameter.name in LISTS)  # type: ignore[method-assign]
+            parameter.shell_complete = _completer(values, many=parameter.name in LISTS)  # type: ignore[method-assign, assignment]
     if isinstance(command, click.Group):
         for each in command.commands.values():
             complete_values(each)

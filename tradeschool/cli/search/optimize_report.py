@@ -128,7 +128,7 @@ def _write_returns(content: Mapping[str, Any], path: Path | None, level: str | N
 
 def _write_plots(content: Mapping[str, Any], folder: Path | None) -> Iterator[Path]:
     if folder:
-        from optimizer.report.plot_set import report_plots  # imports matplotlib
+        from optimizer.report.plots.plot_set import report_plots  # imports matplotlib
 
         for plot in report_plots(content):
             path = folder / f"{plot.name}.svg"

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from tradeschool.app.context import load_settings
 from tradeschool.app.doctor import installation, machine, services
-from tradeschool.app.doctor.finding import Check, Finding, State, findings_of
+from tradeschool.app.doctor.check_result import Check, CheckResult, State, findings_of
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import TradeschoolError
 from tradeschool.settings.model import Settings
@@ -34,7 +34,7 @@ def doctor(*, is_offline: bool, as_json: bool) -> None:
         raise TradeschoolError(f"{wrong} of {len(found)} checks failed; the output says what to do")
 
 
-def _show(found: list[Finding]) -> None:
+def _show(found: list[CheckResult]) -> None:
     table = Table("check", "result", "finding", "what to do")
     for each in found:
         table.add_row(each.check, f"[{STYLES[each.state]}]{each.state}[/]", each.found, each.action)

@@ -107,9 +107,7 @@ def test_a_wrong_filter_is_one_line(command: Command, run: str, words: tuple[str
     assert len(told.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("words", "number"), [((), 3), (("1",), 1), (("--index", "2"), 2), (("-n", "-1"), 4)], ids=str
-)
+@pytest.mark.parametrize(("words", "number"), [((), 3), (("1",), 1), (("--index", "2"), 2), (("-n", "-1"), 4)], ids=str)
 def test_show_finds_a_trial(command: Command, run: str, words: tuple[str, ...], number: int) -> None:
     code, out, told = command("optimize", "show", run, *words, "--print-json")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.app.doctor.finding import State
+from tradeschool.app.doctor.check_result import State
 from tradeschool.app.doctor.services import clock_finding
 
 Command = Callable[..., tuple[int, str, str]]

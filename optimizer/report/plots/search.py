@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from optimizer.report.plot_style import AMBER, BLUE, GREY, INK, SIZE, SOFT, styled, svg
+from optimizer.report.plots.style import AMBER, BLUE, GREY, INK, SIZE, SOFT, styled, svg
 from optimizer.validation.labels import label
 
 FEWEST_TRIALS = 10
@@ -26,7 +27,7 @@ Search = Mapping[str, Any]
 
 def is_plottable(found: Search | None) -> bool:
     """Return whether a search has enough trials and parameters for its plots."""
-    return bool(found) and len(found["trials"]) >= FEWEST_TRIALS and bool(found["parameters"])
+    return found is not None and len(found["trials"]) >= FEWEST_TRIALS and bool(found["parameters"])
 
 
 @styled()
@@ -35,8 +36,9 @@ def draw_importance(found: Search) -> bytes:
     shares: Mapping[str, float] = found["importance"]
     figure = Figure(figsize=(SIZE[0], 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
-    names = [name.replace("_", " ") for name in reversed(shares)]
-    bars = axes.barh(names, [100 * share for share in reversed(shares.values())], color=BLUE, height=0.62)
+    rising = [*shares.items()][::-1]
+    names = [name.replace("_", " ") for name, _ in rising]
+    bars = axes.barh(names, [100 * share for _, share in rising], color=BLUE, height=0.62)
     axes.bar_label(bars, fmt="%.0f %%", padding=4, color=INK)
     axes.margins(x=0.1)
     axes.set(title="Parameter importance (PED-ANOVA)", xlabel="share of importance on train, %")
@@ -71,14 +73,13 @@ def draw_contour(found: Search) -> bytes:
     across, up = (names[name] for name in ranked[:2])
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
-    bounds = np.quantile(values, np.linspace(0.05, 1.0, LEVELS))
-    steps = np.unique(bounds)
-    if len(steps) > 2:
+    steps = np.unique(np.quantile(values, np.linspace(0.0, 1.0, LEVELS)))
+    if len(steps) > 2 and _spans_an_area(_unit(across), _unit(up)):
         shades = [(*_rgb(BLUE), alpha) for alpha in np.linspace(0.08, 0.75, len(steps) - 1)]
         filled = axes.tricontourf(_unit(across), _unit(up), values, levels=steps, colors=shades)
         bar = figure.colorbar(filled, ax=axes, label=_axis_name(found), pad=0.02)
         bar.ax.set_yticks(steps, [f"{step:.2g}" for step in steps])
-        bar.outline.set_edgecolor(SOFT)  # type: ignore[operator]  # a patch, which the stubs do not say
+        bar.outline.set_edgecolor(SOFT)
     _scatter(axes, _unit(across), values=_unit(up), feasible=feasible, size=9)
     _mark_winner(axes, found, _unit(across), _unit(up))
     for axis, name, column in ((axes.xaxis, ranked[0], across), (axes.yaxis, ranked[1], up)):
@@ -87,6 +88,12 @@ def draw_contour(found: Search) -> bytes:
     axes.set(title="Contour: objective over the two most important parameters, on train")
     axes.legend(handles=_legend(found), loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
     return svg(figure)
+
+
+def _spans_an_area(across: NDArray[np.float64], up: NDArray[np.float64]) -> bool:
+    """Return whether the points are not all on one line, which no triangle covers."""
+    centred = np.column_stack([across - across.mean(), up - up.mean()])
+    return bool(np.linalg.matrix_rank(centred, tol=1e-6) == 2)
 
 
 def has_contour(found: Search) -> bool:
@@ -108,8 +115,8 @@ def draw_parallel(found: Search) -> bytes:
     axes = figure.subplots()
     places = np.arange(len(columns))
     for chosen, colour, alpha, width in ((~best, GREY, 0.25, 0.7), (best, BLUE, 0.8, 1.2)):
-        for line in lines[chosen]:
-            axes.plot(places, line, color=colour, alpha=alpha, linewidth=width)
+        paths = [np.column_stack([places, line]) for line in lines[chosen]]
+        axes.add_collection(LineCollection(paths, colors=colour, alpha=alpha, linewidths=width))
     for number, line in zip(found["trials"], lines, strict=True):
         if number == found["winner"]:
             axes.plot(places, line, color=AMBER, linewidth=2.2)
@@ -119,7 +126,7 @@ def draw_parallel(found: Search) -> bytes:
             axes.text(place, at, f"{value:.3g}", ha="center", va=side, color=INK)
     axes.set_xticks(places, list(columns))
     axes.tick_params(axis="x", length=0, pad=16)
-    axes.set(ylim=(-0.1, 1.1), yticks=[])
+    axes.set(xlim=(-0.2, len(columns) - 0.8), ylim=(-0.1, 1.1), yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_title("Parallel coordinates: each line is a trial on train", pad=12)
     entries = (("best tenth of the feasible trials", BLUE), ("other trials", GREY), ("winner", AMBER))

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Part
 from optimizer.objective.portfolio import Portfolio
-from optimizer.report.plot_style import AMBER, BLUE, GREEN, GREY, RED, SIZE, SOFT, styled, svg
+from optimizer.report.plots.style import AMBER, BLUE, GREEN, GREY, RED, SIZE, SOFT, styled, svg
 from optimizer.report.windows_file import window_starts
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trials import is_feasible
@@ -66,7 +66,7 @@ def draw_account(title: str, found: Mapping[str, Any], benchmark: str = "buy and
     figure = Figure(figsize=SIZE, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     shades = _shade_trend(above, days, _moves(held, parts))
-    moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
+    moved = np.flatnonzero((np.diff(days) != 1) | _starts(parts)) + 1
     for number, run in enumerate(np.split(np.arange(len(days)), moved)):
         shown = days[run].astype("datetime64[D]")
         above.plot(shown, held[run], color=GREY, linewidth=1, label=benchmark if number == 0 else None)
@@ -86,10 +86,14 @@ def draw_account(title: str, found: Mapping[str, Any], benchmark: str = "buy and
     return svg(figure)
 
 
+def _starts(parts: Sequence[str]) -> NDArray[np.bool_]:
+    """Return whether each day after the first one begins a part."""
+    return np.array([one != other for one, other in pairwise(parts)], dtype=bool)
+
+
 def _moves(equity: NDArray[np.float64], parts: Sequence[str]) -> NDArray[np.float64]:
     """Return the daily log returns after the first day; the first day of each part starts from 1."""
-    is_start = np.array([one != other for one, other in pairwise(parts)], dtype=bool)
-    before = np.where(is_start, 1.0, equity[:-1])
+    before = np.where(_starts(parts), 1.0, equity[:-1])
     moves: NDArray[np.float64] = np.log(np.maximum(equity[1:], LOWEST) / np.maximum(before, LOWEST))
     return moves
 
@@ -111,9 +115,9 @@ def _shade_trend(axes: Axes, days: NDArray[np.int64], moves: NDArray[np.float64]
 
 
 def _date_axis(axes: Axes) -> None:
-    locator = AutoDateLocator(minticks=4, maxticks=9)
+    locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
 @styled()

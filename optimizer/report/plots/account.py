@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from optimizer.report.plot_style import AMBER, BLUE, GREEN, GREY, INK, RED, SIZE, SOFT, styled, svg
+from optimizer.report.plots.style import AMBER, BLUE, GREEN, GREY, INK, RED, SIZE, SOFT, styled, svg
 from optimizer.validation.checks.skill import SOME, STRONG
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -17,7 +17,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """Result of one check."""
 
     check: str
@@ -31,31 +31,31 @@ class Finding:
         return {"check": self.check, "state": self.state.value, "found": self.found, "action": self.action}
 
 
-def ok(check: str, found: str) -> Finding:
+def ok(check: str, found: str) -> CheckResult:
     """Return a finding that needs no action."""
-    return Finding(check=check, found=found)
+    return CheckResult(check=check, found=found)
 
 
-def warning(check: str, found: str, action: str) -> Finding:
+def warning(check: str, found: str, action: str) -> CheckResult:
     """Return a finding that the rest works without."""
-    return Finding(check=check, state=State.WARNING, found=found, action=action)
+    return CheckResult(check=check, state=State.WARNING, found=found, action=action)
 
 
-def failed(check: str, found: str, action: str) -> Finding:
+def failed(check: str, found: str, action: str) -> CheckResult:
     """Return a finding that stops the program from working."""
-    return Finding(check=check, state=State.FAILED, found=found, action=action)
+    return CheckResult(check=check, state=State.FAILED, found=found, action=action)
 
 
-Check = Callable[[], Finding | Iterable[Finding]]
+Check = Callable[[], CheckResult | Iterable[CheckResult]]
 
 
-def findings_of(checks: dict[str, Check]) -> list[Finding]:
+def findings_of(checks: dict[str, Check]) -> list[CheckResult]:
     """Run the checks in order; an error of the program becomes a failed check with its message."""
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     for name, check in checks.items():
         try:
             result = check()
-            found += [result] if isinstance(result, Finding) else [*result]
+            found += [result] if isinstance(result, CheckResult) else [*result]
         except TradeschoolError as error:
             found.append(failed(name, str(error), "fix it as the message says, then run doctor again"))
     return found

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from optimizer.report.account_plots import draw_monthly, draw_power, draw_trades, draw_windows, monthly_returns
-from optimizer.report.plots import draw_account
-from optimizer.report.search_plots import (
+from optimizer.report.plots.account import draw_monthly, draw_power, draw_trades, draw_windows, monthly_returns
+from optimizer.report.plots.curves import draw_account
+from optimizer.report.plots.search import (
     draw_contour,
     draw_importance,
     draw_parallel,
