@@ -8,7 +8,7 @@ from optimizer.objective.trial_result import finite_or_none
 from optimizer.search.importance import importances
 from optimizer.search.trial_summary import TrialView
 from optimizer.search.trials import is_feasible
-from optimizer.validation.verdict import AttemptFindings
+from optimizer.validation.attempt_findings import AttemptFindings
 
 MAX_TRIALS = 500
 """Maximum number of complete trials that are stored; of more, evenly spaced ones."""

@@ -21,7 +21,7 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.settings.model import Settings
 from tradeschool.settings.urls import mask_url
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.monitoring.overview import Overview
 
 PATIENCE_SECONDS = 10.0
@@ -58,9 +58,9 @@ def _check_workers(settings: Settings) -> CheckResult:
 def check_study(settings: Settings) -> CheckResult:
     """Check that the study database answers and that this version reads its runs."""
     context = context_of(settings)
-    with run_record.opened(context) as runs:
+    with run_persistence.opened(context) as runs:
         found = runs.all()
-    active = [record.name for record in run_record.under_way(context)]
+    active = [record.name for record in run_persistence.under_way(context)]
     running = f", unfinished: {', '.join(active[:3])}" if active else ""
     return ok("study database", f"{mask_url(context.storage_url)}: {len(found)} runs{running}")
 

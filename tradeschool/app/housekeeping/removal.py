@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optimizer.compilation.cache_folders import user_cache_folder
 from optimizer.forward.summary import run_summaries
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.study import remove_study
 from tradeschool.app.context import columns_folder
 from tradeschool.app.search.search_run import context_of
@@ -17,7 +17,7 @@ from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.settings.model import Settings
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import acquire_leadership, has_leader
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 RUN, CACHE = "run", "cache"
 
@@ -63,9 +63,9 @@ def removable_caches(settings: Settings) -> list[Removable]:
 def removable_runs(settings: Settings) -> list[Removable]:
     """Return all runs, the oldest first; runs that are running, interrupted or watched have the reason to stay."""
     context = context_of(settings)
-    with run_record.opened(context) as runs:
+    with run_persistence.opened(context) as runs:
         records = sorted(runs.all(), key=lambda record: record.created)
-    unfinished = {record.name for record in run_record.under_way(context)}
+    unfinished = {record.name for record in run_persistence.under_way(context)}
     return [_removable_run(context, record, record.name in unfinished) for record in records]
 
 
@@ -107,7 +107,7 @@ def chosen_runs(
             raise SettingsError(f"run {name} is not removed: {known[name].kept}")
     if older_than is None:
         return [known[name] for name in dict.fromkeys(names)]
-    with run_record.opened(context_of(settings)) as stored:
+    with run_persistence.opened(context_of(settings)) as stored:
         limit = now - timedelta(days=older_than)
         old = {record.name for record in stored.all() if record.created < limit}
     return [each for each in runs if each.name in names or (each.name in old and not each.kept)]
@@ -132,11 +132,11 @@ def _remove_run(context: RunContext, each: Removable) -> None:
     if leadership is None:
         raise SettingsError(f"run {each.name} is not removed: a process has begun to work on it")
     try:
-        record = run_record.read_run(context, each.name)
+        record = run_persistence.read_run(context, each.name)
         for study in _studies(record):
             remove_study(context.storage_url, study)
         _remove_folder(each.folder)
-        with run_record.opened(context) as runs:
+        with run_persistence.opened(context) as runs:
             runs.remove(each.name)
     finally:
         leadership.release()

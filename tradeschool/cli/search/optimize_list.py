@@ -7,7 +7,7 @@ import click
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.trial_table import table_file, trial_rows
 from optimizer.search.trials import is_feasible
 from tradeschool.app.context import load_settings
@@ -25,7 +25,7 @@ from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json, say
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 SHOWN = ("trades", "win_rate", "profit_factor", "sharpe", "max_drawdown_intrabar", "cagr")
 """Metrics of the table."""
@@ -143,7 +143,7 @@ def _write_csv(path: Path, trials: list[FrozenTrial]) -> None:
 
 
 def _list_runs(context: RunContext, *, as_json: bool) -> None:
-    with run_record.opened(context) as runs:
+    with run_persistence.opened(context) as runs:
         found = runs.all()
     if as_json:
         print_json([_listed(each) for each in found])

@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
 from pathlib import Path
 
@@ -63,20 +63,14 @@ def init(
         raise SettingsError(f"{curriculum} exists; choose another folder with --out, or replace it with --force")
     if pairs is None and first is None and sys.stdin.isatty():
         pairs, first, timeframes, strategy = _asked(timeframes, strategy)
-    for option, given in (("--pairs", pairs), ("--from", first)):
-        if given is None:
-            raise click.MissingParameter(param_hint=f"'{option}'", param_type="option")
-    assert pairs is not None
-    assert first is not None
+    pairs, first = _given("--pairs", pairs), _given("--from", first)
     with known_to_providers(settings):
         named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
         draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_dir), strategy)
-        words = ["tradeschool", "init", "--pairs", pairs, "--from", first]
-        others = {"--to": last, "--timeframes": timeframes, "--strategy": strategy}
-        words += [word for option, value in others.items() if value for word in (option, value)]
-        _write(out, curriculum, curriculum_text(draft, command=shlex.join(words), file=CURRICULUM_FILE))
+        given = {"--pairs": pairs, "--from": first, "--to": last, "--timeframes": timeframes, "--strategy": strategy}
+        _write(out, curriculum, curriculum_text(draft, command=_command_line(given), file=CURRICULUM_FILE))
         load_levels(curriculum)
     say(f"written: {curriculum}")
     if settings_file.exists() and not force:
@@ -87,10 +81,26 @@ def init(
     for level in draft.levels:
         for note in draft.notes[level.name]:
             say(f"level {level.name}: {note}")
+    _say_next_steps(curriculum)
+
+
+def _command_line(given: Mapping[str, str | None]) -> str:
+    """Return the command with the options that were given, for the comment in the file."""
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    return shlex.join(["tradeschool", "init", *words])
+
+
+def _say_next_steps(curriculum: Path) -> None:
     named_file = shlex.quote(str(curriculum))
     say(f"next: tradeschool optimize plan --curriculum {named_file}")
     say(f"then: tradeschool fetch --holdout --curriculum {named_file}")
     say(f"then: tradeschool optimize run --curriculum {named_file}")
+
+
+def _given(option: str, value: str | None) -> str:
+    if value is None:
+        raise click.MissingParameter(param_hint=f"'{option}'", param_type="option")
+    return value
 
 
 def _asked(timeframes: str | None, strategy: str | None) -> tuple[str, str, str | None, str | None]:

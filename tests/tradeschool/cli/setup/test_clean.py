@@ -12,7 +12,7 @@ from tests.factories.runs import make_attempt, make_context, make_level, make_ru
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import acquire_leadership
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -33,7 +33,7 @@ def context(tmp_path: Path) -> RunContext:
 
 
 def names(context: RunContext) -> list[str]:
-    with run_record.opened(context) as runs:
+    with run_persistence.opened(context) as runs:
         return [record.name for record in runs.all()]
 
 
