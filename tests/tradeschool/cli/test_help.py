@@ -110,4 +110,4 @@ def test_completion_survives_broken_settings(
     with pytest.raises(SystemExit):
         tradeschool.main(prog_name="tradeschool")
 
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out.strip() == ""

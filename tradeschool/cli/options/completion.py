@@ -55,12 +55,13 @@ def run_names(ctx: click.Context) -> list[str]:
 
 def level_names(ctx: click.Context) -> list[str]:
     """Return the levels of the run that is named before, or those of the built-in curriculum."""
-    run = ctx.params.get("run_name")
-    if not isinstance(run, str):
+    # While the value of an option is typed, click has not assigned the arguments before it.
+    run = ctx.params.get("run_name") or next(iter(ctx.args), None)
+    if run is None:
         from optimizer.curriculum.level_files import load_levels
 
         return [level.name for level in load_levels()]
-    path = _results_dir(ctx) / run / "run.json"
+    path = _results_dir(ctx) / str(run) / "run.json"
     if path.stat().st_size > MAX_BYTES:
         return []
     return [str(level["name"]) for level in json.loads(path.read_bytes())["levels"]]

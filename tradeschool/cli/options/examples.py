@@ -74,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "worker drain": ("worker drain",),
     "queue": ("queue status", "queue watch"),
     "queue status": ("queue status --json",),
+    "queue url": ("queue url",),
     "queue watch": ("queue watch",),
     "queue failed": ("queue failed",),
     "queue requeue": ("queue requeue",),
