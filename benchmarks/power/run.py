@@ -14,11 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.fetch.table import RESULTS, machine, markdown
+from benchmarks.fetch.table import RESULTS, Row, machine, markdown
 from benchmarks.power.cells import Cell, calibration, cells
 from benchmarks.power.market import Kind
 from benchmarks.power.runs import Finished, fingerprint, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
+    Runs,
     by_cell,
     check_table,
     level_table,
@@ -29,6 +30,7 @@ from benchmarks.power.tables import (
     reach_table,
     rule_table,
     target_rows,
+    uniformity_rows,
 )
 from workers.processes.process_group import cores
 
@@ -81,7 +83,7 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
     rules = [rule_table(kind, calibration()[kind]["curve"]) for kind in (Kind.TREND, Kind.REVERSION)]
     sections = {
         "Recommendations by true Sharpe ratio": outcome_table(chosen, runs),
-        "Targets": markdown(target_rows(chosen, runs), about),
+        "Targets": markdown(_rows(chosen, runs), about),
         "P-values of no skill": p_value_table(chosen, runs),
         "Mandate": mandate_table(chosen, runs),
         "Level at which a run ended": level_table(chosen, runs),
@@ -91,6 +93,10 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
         "Rules that know the edge": "\n\n".join(rules),
     }
     return "\n\n".join(f"## {title}\n\n{table.strip()}" for title, table in sections.items()) + "\n"
+
+
+def _rows(chosen: tuple[Cell, ...], runs: Runs) -> list[Row]:
+    return [*target_rows(chosen, runs), *uniformity_rows(chosen, runs)]
 
 
 def _chosen(names: str | None) -> tuple[Cell, ...]:
@@ -106,7 +112,7 @@ def _as_json(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, s
     runs = by_cell(found)
     return {
         "about": about,
-        "rows": [asdict(row) for row in target_rows(chosen, runs)],
+        "rows": [asdict(row) for row in _rows(chosen, runs)],
         "cells": [
             asdict(cell) | {"actions": Counter(run.action for run in runs.get(cell.name, ()))} for cell in chosen
         ],

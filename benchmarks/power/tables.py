@@ -43,6 +43,10 @@ TARGETS = (
 )
 
 
+UNIFORM, UNIFORM_SEEDS = 0.01, 300
+"""Wanted p-value of the test of uniform p-values without skill, and the seeds that it is wanted over."""
+
+
 def clopper_pearson(count: int, total: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a share.
 
@@ -97,6 +101,27 @@ def target_rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
     return rows
 
 
+def uniformity_rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
+    """Return whether the p-values out of sample are uniform in each cell without skill; open with too few runs."""
+    rows = []
+    for cell in cells:
+        known = _p_values(runs.get(cell.name, ()), "out of sample")
+        if cell.sharpe or not known:
+            continue
+        found = float(kstest(known, "uniform").pvalue)
+        enough = len(known) >= UNIFORM_SEEDS
+        rows.append(
+            Row(
+                target=len(TARGETS) + 1,
+                what=f"p-values out of sample uniform (Kolmogorov-Smirnov): {cell.name}",
+                wanted=f"p > {UNIFORM} over {UNIFORM_SEEDS} runs",
+                reached=f"p = {found:.2g} over {len(known)} runs",
+                met=False if found <= UNIFORM else True if enough else None,
+            )
+        )
+    return rows
+
+
 def check_table(cells: Sequence[Cell], runs: Runs) -> str:
     """Return how often each check of the recommendation was not met, unknown ones included."""
     return _frequencies("check", cells, runs, lambda run: [name for name, met in run.checks.items() if met is not True])
@@ -119,7 +144,7 @@ def p_value_table(cells: Sequence[Cell], runs: Runs) -> str:
     for cell in cells:
         found = runs.get(cell.name, ())
         for name in dict.fromkeys(name for run in found for name in run.p_values):
-            known = [p for run in found if (p := run.p_values.get(name)) is not None]
+            known = _p_values(found, name)
             if known:
                 below = (_interval(sum(p <= bound for p in known), len(found)) for bound in (0.01, 0.05, 0.5))
                 uniform = f"{kstest(known, 'uniform').pvalue:.2g}"
@@ -127,6 +152,10 @@ def p_value_table(cells: Sequence[Cell], runs: Runs) -> str:
                     f"| {cell.name} | {name} | {len(known)} of {len(found)} | {' | '.join(below)} | {uniform} |"
                 )
     return "\n".join(lines)
+
+
+def _p_values(found: Sequence[Finished], name: str) -> list[float]:
+    return [p for run in found if (p := run.p_values.get(name)) is not None]
 
 
 def mandate_table(cells: Sequence[Cell], runs: Runs) -> str:
@@ -175,7 +204,10 @@ def _frequencies(
 
 
 def rule_table(kind: Kind, curve: Sequence[Mapping[str, float]]) -> str:
-    """Return what the calibrated rule of a kind earns at each strength of the edge, at full size."""
+    """Return what the calibrated rule of a kind earns at each strength of the edge, at the size of the risk budget.
+
+    Win rate, profit factor, drawdown and trades are means over markets of six and a half years.
+    """
     lines = [
         "| kind | strength | Sharpe | standard error | win rate | profit factor | maximum intrabar drawdown | trades |",
         "|---|" + "---|" * 7,

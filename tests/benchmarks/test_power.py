@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binomtest, kstest
 
 from benchmarks.power import runs as power_runs
-from benchmarks.power.calibrate import rule_returns
+from benchmarks.power.calibrate import rule_metrics
 from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, calibration, cells, levels_of, rule_of
 from benchmarks.power.market import PAIRS, YEARLY_VOLATILITY, Kind, MadeMarket, make
 from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
@@ -24,6 +24,7 @@ from benchmarks.power.tables import (
     p_value_table,
     reach_table,
     target_rows,
+    uniformity_rows,
 )
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.level_dataset import LevelDataset
@@ -99,7 +100,7 @@ def test_drift_gives_holding_its_sharpe_ratio() -> None:
 def test_a_rule_that_knows_the_edge_earns_the_stated_sharpe_ratio(cell: Cell) -> None:
     rule, fresh = rule_of(cell.kind), range(2_000_000, 2_000_006)
 
-    returns = np.concatenate([rule_returns(cell.kind, cell.strength, rule.parameters, seed) for seed in fresh])
+    returns = np.concatenate([rule_metrics(cell.kind, cell.strength, rule.parameters, seed)[1] for seed in fresh])
 
     error = (len(returns) / DAYS_A_YEAR) ** -0.5
     calibrated = max(each["standard_error"] for each in calibration()[cell.kind]["curve"])
@@ -108,7 +109,7 @@ def test_a_rule_that_knows_the_edge_earns_the_stated_sharpe_ratio(cell: Cell) ->
 
 def test_a_rule_earns_nothing_from_noise() -> None:
     for kind in (Kind.TREND, Kind.REVERSION):
-        returns = np.concatenate([rule_returns(kind, 0.0, rule_of(kind).parameters, seed) for seed in (1, 2)])
+        returns = np.concatenate([rule_metrics(kind, 0.0, rule_of(kind).parameters, seed)[1] for seed in (1, 2)])
 
         assert metrics.sharpe(returns) < SIGMAS * (len(returns) / DAYS_A_YEAR) ** -0.5
 
@@ -236,6 +237,18 @@ def test_p_values_without_a_winner_count_as_large() -> None:
     assert row[:3] == ["| none", "both", "3 of 4"]
     assert [cell.split()[0] for cell in row[3:6]] == ["0%", "25%", "50%"]
     assert float(row[6].rstrip(" |")) == pytest.approx(kstest([0.04, 0.3, 0.9], "uniform").pvalue, rel=0.1)
+
+
+def test_too_few_uniform_p_values_leave_the_target_open_and_skewed_ones_miss_it() -> None:
+    noise = Cell(kind=Kind.NONE, sharpe=0.0, strength=0.0, whole_seeds=400)
+    spread = [_finished("none", seed, "do_not_deploy", p=(seed + 0.5) / 400) for seed in range(400)]
+    small = [replace(run, p_values={"out of sample": 0.001}) for run in spread[:20]]
+    spread = [replace(run, p_values={"out of sample": run.p_values["both"]}) for run in spread]
+
+    assert [row.met for row in uniformity_rows([noise], by_cell(spread))] == [True]
+    assert [row.met for row in uniformity_rows([noise], by_cell(spread[::20]))] == [None]
+    assert [row.met for row in uniformity_rows([noise], by_cell(small))] == [False]
+    assert uniformity_rows([CELL], {CELL.name: small}) == []
 
 
 def _finished(
