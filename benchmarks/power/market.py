@@ -62,8 +62,8 @@ ticks.
 """
 HALF_LIFE_DAYS = 1.0
 PHASE_SHARPE = 1.5
-"""Of holding a pair in its bull phase, and of shorting it in its bear phase: Bitcoin had about 1.6 in 2020 and 2021, and
-1.3 short in 2022.
+"""Of holding a pair in its bull phase, and of shorting it in its bear phase: Bitcoin had about 1.6 in 2020 and 2021,
+and 1.3 short in 2022.
 """
 
 Floats = NDArray[np.float64]

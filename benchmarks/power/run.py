@@ -22,6 +22,7 @@ from benchmarks.power.tables import (
     Runs,
     by_cell,
     check_table,
+    floor_table,
     level_table,
     mandate_table,
     missed_table,
@@ -32,6 +33,7 @@ from benchmarks.power.tables import (
     target_rows,
     uniformity_rows,
 )
+from optimizer.runs.run_store import SURROGATES
 from workers.processes.process_group import cores
 
 QUICK_SEEDS = 20
@@ -85,6 +87,7 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
         "Recommendations by true Sharpe ratio": outcome_table(chosen, runs),
         "Targets": markdown(_rows(chosen, runs), about),
         "P-values of no skill": p_value_table(chosen, runs),
+        "Recommendations with the null test": floor_table(chosen, runs, SURROGATES),
         "Mandate": mandate_table(chosen, runs),
         "Level at which a run ended": level_table(chosen, runs),
         "Criteria that the last attempt missed": missed_table(chosen, runs),

@@ -11,7 +11,9 @@ from benchmarks.fetch.table import Row
 from benchmarks.power.cells import Cell
 from benchmarks.power.market import Kind
 from benchmarks.power.runs import Finished
+from optimizer.validation.checks.skill import SOME, STRONG
 from optimizer.validation.recommendation import RecommendedAction
+from optimizer.validation.statistics.p_values import fisher
 
 DEPLOY, PAPER, NO = RecommendedAction.DEPLOY, RecommendedAction.PAPER_TRADE, RecommendedAction.DO_NOT_DEPLOY
 Runs = Mapping[str, Sequence[Finished]]
@@ -156,6 +158,29 @@ def p_value_table(cells: Sequence[Cell], runs: Runs) -> str:
 
 def _p_values(found: Sequence[Finished], name: str) -> list[float]:
     return [p for run in found if (p := run.p_values.get(name)) is not None]
+
+
+def floor_table(cells: Sequence[Cell], runs: Runs, surrogates: int) -> str:
+    """Return the shares of recommendations at best if the p-values came from a null test of so many markets.
+
+    Its smallest p-value is 1 / (surrogates + 1). A smaller one of the t distribution is raised to that.
+    """
+    return _frequencies(
+        f"with {surrogates} surrogate markets at best",
+        cells,
+        runs,
+        lambda run: [with_floor(run, 1 / (surrogates + 1)).replace("_", " ")],
+        by_name=True,
+    )
+
+
+def with_floor(run: Finished, floor: float) -> str:
+    """Return a run's recommendation if its p-value out of sample cannot be below `floor`."""
+    seen, held = (run.p_values.get(name) for name in ("out of sample", "holdout"))
+    if seen is None or run.action == NO:
+        return run.action
+    p = fisher([max(seen, floor), *([held] if held is not None else [])])
+    return NO if p > SOME else PAPER if p > STRONG else run.action
 
 
 def mandate_table(cells: Sequence[Cell], runs: Runs) -> str:

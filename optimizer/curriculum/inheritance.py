@@ -1,7 +1,7 @@
 """First points of a search: choices of earlier searches, each with its neighbours, or points without optional rules.
 
-A level with many optional rules, such as filters, has few random points without any of them, and its search would hardly
-ever meet the plain strategy. So a search that inherits nothing begins with the plain strategy.
+A level with many optional rules, such as filters, has few random points without any of them, and its search would
+hardly ever meet the plain strategy. So a search that inherits nothing begins with the plain strategy.
 """
 
 import math
@@ -12,7 +12,6 @@ from optimizer.level.spec import Bounds, Level, Parameters
 from optimizer.objective.trial_result import rounded
 from optimizer.strategies.parameter_ranges import around
 from optimizer.strategies.protocol import FloatParameter, Parameter, completed, load
-
 
 PLAIN_POINTS = 10
 """First trials without optional rules in a search that inherits nothing: all those that the sampler draws at random."""

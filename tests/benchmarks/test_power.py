@@ -25,6 +25,7 @@ from benchmarks.power.tables import (
     reach_table,
     target_rows,
     uniformity_rows,
+    with_floor,
 )
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.level_dataset import LevelDataset
@@ -226,6 +227,14 @@ def test_tables_count_outcomes_and_what_blocked() -> None:
         (4, "deploy: trend-2"): False,
         (5, "do not deploy: trend-2"): False,
     }
+
+
+def test_a_null_test_of_few_markets_makes_strong_evidence_rarer() -> None:
+    run = replace(_finished("trend-2", 0, "deploy"), p_values={"out of sample": 1e-6, "holdout": 0.05, "both": 1e-6})
+
+    assert [with_floor(run, floor) for floor in (1e-6, 1 / 21, 0.5)] == ["deploy", "paper_trade", "do_not_deploy"]
+    assert with_floor(replace(run, action="paper_trade"), 1e-6) == "paper_trade"
+    assert with_floor(replace(run, p_values={}), 0.5) == "deploy"
 
 
 def test_p_values_without_a_winner_count_as_large() -> None:
