@@ -13,7 +13,7 @@ from scipy.stats import binomtest, kstest
 from benchmarks.power import runs as power_runs
 from benchmarks.power.calibrate import rule_metrics
 from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, calibration, cells, levels_of, rule_of
-from benchmarks.power.market import PAIRS, YEARLY_VOLATILITY, Kind, MadeMarket, make
+from benchmarks.power.market import PAIRS, PHASE_SHARPE, YEARLY_VOLATILITY, Kind, MadeMarket, make
 from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
     by_cell,
@@ -55,8 +55,8 @@ def daily_returns(market: MadeMarket, pair: str) -> np.ndarray:
 
 @cache
 def held(kind: Kind, strength: float) -> np.ndarray:
-    """Return the daily returns of all pairs over many markets, shape (n_days, n_pairs)."""
-    markets = [make(kind, strength, WINDOW, seed) for seed in range(MARKETS)]
+    """Return the daily returns of all pairs over many markets without phases, shape (n_days, n_pairs)."""
+    markets = [make(kind, strength, WINDOW, seed, phases=False) for seed in range(MARKETS)]
     return np.concatenate([np.column_stack([daily_returns(each, pair) for pair in PAIRS]) for each in markets])
 
 
@@ -95,6 +95,21 @@ def test_drift_gives_holding_its_sharpe_ratio() -> None:
 
     sharpe = portfolio.mean() / portfolio.std() * DAYS_A_YEAR**0.5
     assert abs(sharpe - DRIFT_SHARPE) < SIGMAS / (MARKETS * YEARS) ** 0.5
+
+
+def test_phases_rise_in_the_days_of_level_1_and_fall_in_those_of_level_2_alone() -> None:
+    cycle = Window(WINDOW.start, datetime(2024, 1, 1, tzinfo=UTC))
+    found = []
+    for seed in range(2):
+        made, plain = (make(kind, 0.0, cycle, seed).candles for kind in (Kind.PHASES, Kind.NONE))
+        dataset = find_dataset("coinbase/BTC-USD/H1")
+        found.append(np.log(made[dataset].close / plain[dataset].close))
+        assert found[-1] == pytest.approx(found[0], abs=1e-3)  # the phases do not depend on the noise
+    days = found[0][23::24]
+    yearly = PHASE_SHARPE * YEARLY_VOLATILITY[dataset.instrument.market]
+    assert days[730] == pytest.approx(2 * yearly, rel=0.01)
+    assert days[1095] == pytest.approx(yearly, rel=0.01)
+    assert days[-1] == pytest.approx(days[1095], abs=1e-3)
 
 
 @pytest.mark.parametrize("cell", [cell for cell in cells() if cell.sharpe in {1.0, 3.0}], ids=lambda cell: cell.name)
