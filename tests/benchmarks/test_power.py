@@ -12,7 +12,7 @@ from scipy.stats import binomtest, kstest
 
 from benchmarks.power import runs as power_runs
 from benchmarks.power.calibrate import rule_metrics
-from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, calibration, cells, levels_of, rule_of
+from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, Rule, calibration, cells, levels_of, rule_of
 from benchmarks.power.market import PAIRS, PHASE_SHARPE, YEARLY_VOLATILITY, Kind, MadeMarket, make
 from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
@@ -178,7 +178,10 @@ def small_levels(monkeypatch: pytest.MonkeyPatch) -> None:
             ),
         )
 
+    parameters = {"fast": 10, "slow": 30, "atr_period": 14, "stop_atr": 2.0, "target_atr": 4.0}
+    rule = Rule(kind=CELL.kind, strategy="sma_cross", parameters=parameters)
     monkeypatch.setattr(power_runs, "levels_of", levels)
+    monkeypatch.setattr(power_runs, "rule_of", {CELL.kind: rule}.__getitem__)
 
 
 @pytest.mark.usefixtures("small_levels")
