@@ -17,9 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.fetch.table import RESULTS, Row, machine, markdown
 from benchmarks.power.cells import Cell, calibration, cells
 from benchmarks.power.market import Kind
+from benchmarks.power.reach import reach
 from benchmarks.power.runs import Finished, fingerprint, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
     Runs,
+    bound_table,
     by_cell,
     check_table,
     floor_table,
@@ -93,6 +95,7 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
         "Criteria that the last attempt missed": missed_table(chosen, runs),
         "Checks that were not met": check_table(chosen, runs),
         "Gates that the rule meets": reach_table(chosen, runs),
+        "Gates that the rule meets, over more markets": bound_table(chosen, reach()),
         "Rules that know the edge": "\n\n".join(rules),
     }
     return "\n\n".join(f"## {title}\n\n{table.strip()}" for title, table in sections.items()) + "\n"

@@ -199,6 +199,21 @@ def reach_table(cells: Sequence[Cell], runs: Runs) -> str:
     return _frequencies("gate met by the rule", with_rule, runs, _gates_met, by_name=True)
 
 
+def bound_table(cells: Sequence[Cell], reach: Mapping[str, Mapping[str, object]]) -> str:
+    """Return in how many markets the rule meets each gate without a search, and what it misses most; see `reach.py`."""
+    lines = ["| cell | seeds | gate met | share | missed |", "|---|---|---|---|---|"]
+    for cell in cells:
+        found = reach.get(cell.name)
+        if found is None:
+            continue
+        seeds, met, missed = found["seeds"], found["met"], found["missed"]
+        assert isinstance(seeds, int) and isinstance(met, Mapping) and isinstance(missed, Mapping)
+        for gate, count in met.items():
+            names = [f"{name.partition(': ')[2]} {times}" for name, times in missed.items() if name.startswith(gate)]
+            lines.append(f"| {cell.name} | {seeds} | {gate} | {_interval(count, seeds)} | {', '.join(names)} |")
+    return "\n".join(lines)
+
+
 def _gates_met(run: Finished) -> list[str]:
     met = [f"level {name}" for name, missed in run.rule_missed.items() if not missed]
     return [*met, "all levels"] if len(met) == len(run.rule_missed) else met

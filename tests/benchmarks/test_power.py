@@ -14,8 +14,10 @@ from benchmarks.power import runs as power_runs
 from benchmarks.power.calibrate import rule_metrics
 from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, Rule, calibration, cells, levels_of, rule_of
 from benchmarks.power.market import PAIRS, PHASE_SHARPE, YEARLY_VOLATILITY, Kind, MadeMarket, make
+from benchmarks.power.reach import counted
 from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
+    bound_table,
     by_cell,
     check_table,
     clopper_pearson,
@@ -245,6 +247,18 @@ def test_tables_count_outcomes_and_what_blocked() -> None:
         (4, "deploy: trend-2"): False,
         (5, "do not deploy: trend-2"): False,
     }
+
+
+def test_the_bound_of_the_mandate_counts_markets_and_misses() -> None:
+    found = counted([{"1": [], "2": ["sharpe", "win_rate"]}, {"1": [], "2": []}, {"1": ["sharpe"], "2": []}])
+
+    assert found["met"] == {"all levels": 1, "level 1": 2, "level 2": 2}
+    assert found["missed"] == {"level 1: sharpe": 1, "level 2: sharpe": 1, "level 2: win_rate": 1}
+    assert bound_table([CELL], {CELL.name: found}).splitlines()[2:] == [
+        "| trend-2 | 3 | all levels | 33% (1% to 91%) |  |",
+        "| trend-2 | 3 | level 1 | 67% (9% to 99%) | sharpe 1 |",
+        "| trend-2 | 3 | level 2 | 67% (9% to 99%) | sharpe 1, win_rate 1 |",
+    ]
 
 
 def test_a_null_test_of_few_markets_makes_strong_evidence_rarer() -> None:
