@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.curriculum.attempts import (
-    AttemptFacts,
-    RetryPlan,
-    Shortfall,
-    at_attempt,
-    plan_retry,
-    relaxed_by,
-    trials_by_attempt,
-)
+from optimizer.curriculum.attempts import at_attempt, relaxed_by
 from optimizer.curriculum.inheritance import PLAIN_POINTS, first_points, starting_points
+from optimizer.curriculum.retry_plan import AttemptFacts, RetryPlan, Shortfall, plan_retry, trials_by_attempt
 from optimizer.level.spec import Gate
 from optimizer.search.sampler import ask
 from optimizer.search.space import search_space
