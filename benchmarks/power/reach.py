@@ -1,8 +1,8 @@
 """How often the rule that knows the edge meets the gates: `python benchmarks/power/reach.py [--seeds N] [--cells ...]`.
 
-The rule trades the days out of sample of each level, without any search. A search cannot be expected to do better, so
-the share is about the highest for the mandate. Stress tests are left out. Written to `reach.json`, which the power
-bench shows.
+The rule trades the days out of sample of each level, without any search. A search can meet more gates, because it has
+parameters of its own at each level, or less, because it does not know the edge. Stress tests are left out. Written to
+`reach.json`, which the power bench shows.
 """
 
 import argparse

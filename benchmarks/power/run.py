@@ -35,7 +35,7 @@ from benchmarks.power.tables import (
     target_rows,
     uniformity_rows,
 )
-from optimizer.runs.run_store import SURROGATES
+from optimizer.runs.run_record import SURROGATES
 from workers.processes.process_group import cores
 
 QUICK_SEEDS = 20
