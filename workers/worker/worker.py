@@ -30,6 +30,7 @@ from workers.connection.damaged_keys import is_damage, is_wrong_type, key_types_
 from workers.connection.redis_outage import RedisOutage, may_pass
 from workers.connection.server_time import server_now
 from workers.connection.signing import UNSIGNED, Signer
+from workers.processes.heartbeat import Activity, own_heartbeat
 from workers.processes.parent_death import die_with_parent, load_prctl
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import about_job, study_of
@@ -90,8 +91,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._not_imported = ""
         """The last study whose strategy could not be imported."""
-        self._suspension = Suspension(worker=self.name)
-        self._outage = RedisOutage()
+        self._suspension, self._outage, self._heartbeat = Suspension(worker=self.name), RedisOutage(), own_heartbeat()
         load_prctl()
 
     # The options are those of RQ's loop; none applies here.
@@ -139,6 +139,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         if not self._retry(lambda: self._leases.heartbeat(state)):
             self._retry(self._register)
         self._report_usage()
+        self._heartbeat.beat(Activity.SUSPENDED if self._suspension.is_on else Activity.IDLE)
         # Jitter: workers that were started together do not wake together.
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # not a secret
         self._is_waiting = True
@@ -156,6 +157,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         leased = self._retry(lambda: self._leases.begin(job_id))
         if leased is None:
             return None
+        self._heartbeat.beat(Activity.BUSY)
         with about(**about_job(job_id)):
             began = time.monotonic()
             try:
@@ -188,12 +190,12 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """Publish this worker's processor time and memory every `idle_seconds`."""
         if time.monotonic() < self._next_usage:
             return
-        self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
-        fields = {"cpu_seconds": str(use.cpu_seconds), "memory_bytes": str(use.memory_bytes)}
-        self._retry(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
+        self._next_usage, fields = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid).fields()
+        self._retry(lambda: self.connection.hset(self.key, mapping=fields))
 
     def _renew(self, leased: LeasedJob) -> None:
         """Renew the lease; if Redis does not answer, the result is submitted later all the same."""
+        self._heartbeat.beat(Activity.BUSY)
         try:
             if not self._leases.renew(leased):
                 self._register()
@@ -244,6 +246,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 self._handle_error(error)
                 if self._signals and may_pass(error):
                     raise StopRequested from error
+                self._heartbeat.beat(Activity.OUTAGE)
                 time.sleep(self._outage.pause())
             else:
                 self._outage.end()

@@ -1,4 +1,4 @@
-"""`tradeschool worker`: start, list, scale and drain workers."""
+"""`tradeschool worker`: start, list, check, scale and drain workers."""
 
 import os
 import select
@@ -22,10 +22,12 @@ from tradeschool.views.terminal import console, print_json, say
 from workers.connection.brief_connection import connect_briefly
 from workers.connection.signing import Signer
 from workers.monitoring.snapshot import take_snapshot
+from workers.monitoring.worker_health import STUCK_SECONDS, pools_health
 from workers.processes import pool_registry
+from workers.processes.autoscaling import KEEP_SECONDS, Autoscaler, Bounds, queued_jobs
 from workers.processes.parent_death import die_with_parent
 from workers.processes.pool import Pool, PoolSettings
-from workers.processes.pool_registry import RESCALE, RegisteredPool, registered, wanted
+from workers.processes.pool_registry import RESCALE, PoolControl, RegisteredPool, registered
 from workers.processes.restart_policy import connected_here
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.job_names import trials_of
@@ -41,19 +43,39 @@ def worker() -> None:
 
 
 @worker.command()
-@click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="Number of workers.")
+@click.option("-n", "--count", type=click.IntRange(1, 1024), help="Number of workers. [default: 2]")
+@click.option("--min", "least", type=click.IntRange(1, 1024), help="Least workers of a pool that follows the queue.")
+@click.option("--max", "most", type=click.IntRange(1, 1024), help="Most workers; the number follows the queue.")
+@click.option(
+    "--keep",
+    "keep_seconds",
+    type=click.FloatRange(0),
+    default=KEEP_SECONDS,
+    show_default=True,
+    help="Seconds for which --max keeps surplus workers.",
+)
 @click.option("--strategy", "strategies", multiple=True, help="Allow an additional strategy (module:NAME); repeatable.")
 @click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the pool ends with it.")
 @click.option("--reason-to", type=int, hidden=True, help="File descriptor for the error that ended the pool.")
-def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to: int | None) -> None:
+def start(
+    count: int | None,
+    least: int | None,
+    most: int | None,
+    keep_seconds: float,
+    strategies: tuple[str, ...],
+    parent: int | None,
+    reason_to: int | None,
+) -> None:
     """Run a pool of workers until interrupted.
 
-    After an interrupt, the workers finish their running trials. A worker that dies is restarted. Exit code 5: no
-    worker can start although Redis is reachable. The pool includes a standby coordinator, which resumes runs of this
-    machine whose process was killed.
+    After an interrupt, the workers finish their running trials. A worker that dies is restarted. With --max, the number
+    of workers follows the queue; a surplus worker finishes its trial first. Exit code 5: no worker can start although
+    Redis is reachable. The pool includes a standby coordinator, which resumes runs of this machine whose process was
+    killed.
     """
+    bounds = _bounds(count, least, most)
     try:
-        _keep_workers(count, strategies, parent)
+        _keep_workers(bounds.least if bounds else count or 2, bounds, keep_seconds, strategies, parent)
     except KeyboardInterrupt:  # before the pool listens: no worker has started
         return
     except TradeschoolError as error:
@@ -63,26 +85,41 @@ def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to
         raise SystemExit(error.exit_code) from error
 
 
-def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> None:
+def _bounds(count: int | None, least: int | None, most: int | None) -> Bounds | None:
+    """The bounds of a pool that follows the queue; None for a fixed number of workers."""
+    if most is None and least is None:
+        return None
+    if count is not None:
+        raise click.UsageError("-n is a fixed number of workers: leave it out, or leave out --min and --max")
+    if most is None or (least or 1) > most:
+        raise click.UsageError(f"--min {least} needs a --max of at least {least}")
+    return Bounds(least=least or 1, most=most)
+
+
+def _keep_workers(
+    count: int, bounds: Bounds | None, keep_seconds: float, strategies: Sequence[str], parent: int | None
+) -> None:
     settings = load_settings()
     if strategies:
         settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
     signing_key(settings)
     signal.signal(RESCALE, signal.SIG_IGN)  # until the pool listens: it would end it
-    with redis_url_of(settings) as url, registered(_pool_registry(settings), count) as entry:
+    with redis_url_of(settings) as url, registered(_pool_registry(settings), count, bounds) as entry:
         connect_to_work(url).close()
         if parent is None:
-            say(f"starting {count} workers; stop them with Ctrl-C or: tradeschool worker drain")
+            number = f"{bounds.least} to {bounds.most} workers, by the queue" if bounds else f"{count} workers"
+            say(f"starting {number}; stop them with Ctrl-C or: tradeschool worker drain")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
         with closing(connect_briefly(url)) as connection:
+            scaler = Autoscaler(bounds, lambda: queued_jobs(connection), keep_seconds=keep_seconds) if bounds else None
             Pool(
                 own_command("evaluate"),
                 count,
                 PoolSettings(),
                 standby=own_command("standby") if parent is None else None,
                 environment=environment_for_child(url, settings.work.strategies),
-                wanted=lambda: wanted(entry),
+                control=PoolControl(entry, scaler),
                 connected=lambda: connected_here(connection),
             ).run()
 
@@ -99,6 +136,11 @@ def scale(count: int, pool: int | None) -> None:
     if len(found) > 1:
         known = ", ".join(f"{each.pid} ({each.count} workers)" for each in found)
         raise SettingsError(f"several pools run on this machine: {known}; choose one with --pool")
+    if bounds := found[0].bounds:
+        raise SettingsError(
+            f"pool {found[0].pid} follows the queue with {bounds.least} to {bounds.most} workers: drain it, and start "
+            "one with other bounds"
+        )
     pool_registry.scale(found[0], count)
     say(f"pool {found[0].pid}: {found[0].count} -> {count} workers")
 
@@ -119,6 +161,35 @@ def drain(pool: int | None, timeout: float) -> None:
             if time.monotonic() > end:
                 raise TradeschoolError(f"pool {each.pid} is still draining after {timeout:g} s; it ends by itself")
             time.sleep(0.1)
+
+
+@worker.command()
+@click.option("--ready", is_flag=True, help="Also require that each worker has started and is connected to Redis.")
+@click.option(
+    "--stuck-after",
+    type=click.FloatRange(1),
+    default=STUCK_SECONDS,
+    show_default=True,
+    help="Age in seconds of the last heartbeat of a stuck process.",
+)
+@json_option
+def health(*, ready: bool, stuck_after: float, as_json: bool) -> None:
+    """Check that the pools of this machine and their workers make progress.
+
+    The command reads local heartbeats and sends nothing to Redis. A worker that waits for Redis is not stuck, because
+    a restart would not help. Exit code 1: no pool runs, or a process is stuck; with --ready also if a worker is not
+    connected.
+    """
+    found = pools_health(_pool_registry(load_settings()), stuck_after)
+    if as_json:
+        print_json([each.to_json() for each in found])
+    else:
+        for each in found:
+            say(each.sentence)
+    if not found:
+        raise TradeschoolError("no pool runs on this machine; start one: tradeschool worker start -n 2")
+    if wrong := [each.finding(ready=ready) for each in found if each.finding(ready=ready)]:
+        raise TradeschoolError("; ".join(wrong))
 
 
 @worker.command(name="list")
