@@ -4,9 +4,9 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -34,7 +34,36 @@ from workers.queue.job_names import trials_of
 from workers.queue.server_check import connect_to_work
 from workers.queue.trial_queue import connect
 
+DEFAULT_COUNT = 2
 pool_option = click.option("--pool", type=int, help="Process ID of the pool.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """The options of `worker start`."""
+
+    count: int | None
+    bounds: Bounds | None
+    """Least and most workers of a pool that follows the queue."""
+    keep_seconds: float
+    strategies: Sequence[str]
+    parent: int | None
+    has_standby: bool
+
+    @property
+    def first(self) -> int:
+        """Number of workers at the start."""
+        return self.bounds.least if self.bounds else self.count or DEFAULT_COUNT
+
+    @property
+    def number(self) -> str:
+        """The number of workers in words."""
+        follows = f"{self.bounds.least} to {self.bounds.most} workers, by the queue" if self.bounds else ""
+        return follows or ("1 worker" if self.first == 1 else f"{self.first} workers")
+
+    def autoscaler(self, queued: Callable[[], int | None]) -> Autoscaler | None:
+        """What makes the pool follow the queue; None for a fixed number."""
+        return Autoscaler(self.bounds, queued, keep_seconds=self.keep_seconds) if self.bounds else None
 
 
 @click.group()
@@ -43,7 +72,7 @@ def worker() -> None:
 
 
 @worker.command()
-@click.option("-n", "--count", type=click.IntRange(1, 1024), help="Number of workers. [default: 2]")
+@click.option("-n", "--count", type=click.IntRange(1, 1024), help=f"Number of workers. [default: {DEFAULT_COUNT}]")
 @click.option("--min", "least", type=click.IntRange(1, 1024), help="Least workers of a pool that follows the queue.")
 @click.option("--max", "most", type=click.IntRange(1, 1024), help="Most workers; the number follows the queue.")
 @click.option(
@@ -55,14 +84,19 @@ def worker() -> None:
     help="Seconds for which --max keeps surplus workers.",
 )
 @click.option("--strategy", "strategies", multiple=True, help="Allow an additional strategy (module:NAME); repeatable.")
+@click.option(
+    "--standby/--no-standby", "has_standby", default=True, show_default=True, help="Include a standby coordinator."
+)
 @click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the pool ends with it.")
 @click.option("--reason-to", type=int, hidden=True, help="File descriptor for the error that ended the pool.")
 def start(
+    *,
     count: int | None,
     least: int | None,
     most: int | None,
     keep_seconds: float,
     strategies: tuple[str, ...],
+    has_standby: bool,
     parent: int | None,
     reason_to: int | None,
 ) -> None:
@@ -70,12 +104,19 @@ def start(
 
     After an interrupt, the workers finish their running trials. A worker that dies is restarted. With --max, the number
     of workers follows the queue; a surplus worker finishes its trial first. Exit code 5: no worker can start although
-    Redis is reachable. The pool includes a standby coordinator, which resumes runs of this machine whose process was
-    killed.
+    Redis is reachable. The standby coordinator of the pool resumes runs whose process was killed; it needs the study
+    database, which workers do not.
     """
-    bounds = _bounds(count, least, most)
+    asked = PoolOptions(
+        count=count,
+        bounds=_bounds(count, least, most),
+        keep_seconds=keep_seconds,
+        strategies=strategies,
+        parent=parent,
+        has_standby=has_standby,
+    )
     try:
-        _keep_workers(bounds.least if bounds else count or 2, bounds, keep_seconds, strategies, parent)
+        _keep_workers(asked)
     except KeyboardInterrupt:  # before the pool listens: no worker has started
         return
     except TradeschoolError as error:
@@ -96,30 +137,26 @@ def _bounds(count: int | None, least: int | None, most: int | None) -> Bounds | 
     return Bounds(least=least or 1, most=most)
 
 
-def _keep_workers(
-    count: int, bounds: Bounds | None, keep_seconds: float, strategies: Sequence[str], parent: int | None
-) -> None:
-    settings = load_settings()
-    if strategies:
-        settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
+def _keep_workers(asked: PoolOptions) -> None:
+    settings, parent = load_settings(), asked.parent
+    if asked.strategies:
+        settings = load_settings({"work": {"strategies": (*settings.work.strategies, *asked.strategies)}})
     signing_key(settings)
     signal.signal(RESCALE, signal.SIG_IGN)  # until the pool listens: it would end it
-    with redis_url_of(settings) as url, registered(_pool_registry(settings), count, bounds) as entry:
+    with redis_url_of(settings) as url, registered(_pool_registry(settings), asked.first, asked.bounds) as entry:
         connect_to_work(url).close()
         if parent is None:
-            number = f"{bounds.least} to {bounds.most} workers, by the queue" if bounds else f"{count} workers"
-            say(f"starting {number}; stop them with Ctrl-C or: tradeschool worker drain")
+            say(f"starting {asked.number}; stop them with Ctrl-C or: tradeschool worker drain")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
         with closing(connect_briefly(url)) as connection:
-            scaler = Autoscaler(bounds, lambda: queued_jobs(connection), keep_seconds=keep_seconds) if bounds else None
             Pool(
                 own_command("evaluate"),
-                count,
+                asked.first,
                 PoolSettings(),
-                standby=own_command("standby") if parent is None else None,
+                standby=own_command("standby") if parent is None and asked.has_standby else None,
                 environment=environment_for_child(url, settings.work.strategies),
-                control=PoolControl(entry, scaler),
+                control=PoolControl(entry, asked.autoscaler(lambda: queued_jobs(connection))),
                 connected=lambda: connected_here(connection),
             ).run()
 
