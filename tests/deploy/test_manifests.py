@@ -279,6 +279,8 @@ def test_the_image_runs_as_another_user_with_a_health_check() -> None:
     assert "USER 10001:10001" in final
     assert "HEALTHCHECK" in final
     assert "--require-hashes -r requirements.lock" in DOCKERFILE
-    copied = {name for names in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()}
+    copied = {
+        name for names in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()
+    }
     allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert copied == set(allowed), "the build context holds exactly what is copied"

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from workers.connection.brief_connection import connect_briefly
-from workers.processes.pool import Pool, PoolSettings
 from workers.processes.autoscaling import Autoscaler, Bounds, queued_jobs
+from workers.processes.pool import Pool, PoolSettings
 from workers.processes.pool_registry import PoolControl, registered
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from pathlib import Path
 from tradeschool.errors import StoreUnwritable
 from tradeschool.private_folders import make_private
 from workers.processes.autoscaling import Autoscaler, Bounds
-from workers.processes.heartbeat import SUFFIX as HEARTBEAT
 from workers.processes.heartbeat import BEAT_SECONDS, Activity, read_worker, write_pool
+from workers.processes.heartbeat import SUFFIX as HEARTBEAT
 
 SUFFIX = ".pool"
 RESCALE = signal.SIGUSR1

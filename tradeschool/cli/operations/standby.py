@@ -1,4 +1,4 @@
-"""`tradeschool standby`: standby coordinator, alone or started by `worker start`; resumes runs whose coordinator died."""
+"""`tradeschool standby`: standby coordinator, alone or in a pool; it resumes runs whose coordinator died."""
 
 import signal
 
