@@ -39,7 +39,7 @@ class Host:
         """Pull the cable: packets are lost without notice."""
         run("ip", "-n", self._switch, "link", "set", self._port, "nomaster")
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         """Plug the cable in again."""
         run("ip", "-n", self._switch, "link", "set", self._port, "master", "switch")
 

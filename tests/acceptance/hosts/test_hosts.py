@@ -34,7 +34,7 @@ TRIALS = 90
 
 
 @dataclass
-class Site:
+class Installation:
     """The hosts and what runs on them."""
 
     folder: Path
@@ -92,9 +92,9 @@ def forks() -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def site(forks: ForkServer) -> Iterator[Site]:
+def site(forks: ForkServer) -> Iterator[Installation]:
     with memory_folder() as folder, network(folder) as make:
-        made = Site(folder, make, forks)
+        made = Installation(folder, make, forks)
         try:
             made.begin()
             yield made
@@ -102,7 +102,7 @@ def site(forks: ForkServer) -> Iterator[Site]:
             made.end()
 
 
-def begin(site: Site, first: Host, second: Host) -> tuple[Plan, Forked]:
+def begin(site: Installation, first: Host, second: Host) -> tuple[Plan, Forked]:
     """Begin a search with workers on two hosts, each of which has finished a trial."""
     coordinator = site.make("coordinator")
     plan = Plan(folder=coordinator.folder, url=site.url, title="sleep 0.3", trials=TRIALS, lag=6)
@@ -127,7 +127,7 @@ def finish(plan: Plan, run: Forked) -> None:
 
 
 @pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=LONG)])
-def test_hosts_are_cut_off_killed_and_added(site: Site, seconds: int) -> None:
+def test_hosts_are_cut_off_killed_and_added(site: Installation, seconds: int) -> None:
     first, second = site.make("first"), site.make("second")
     plan, run = begin(site, first, second)
 
@@ -140,7 +140,7 @@ def test_hosts_are_cut_off_killed_and_added(site: Site, seconds: int) -> None:
     killed.send_signal(signal.SIGKILL)
     time.sleep(max(0.0, seconds - (time.monotonic() - cut_at)))
     lost = site.workers().get(first.name)
-    first.mend()
+    first.reconnect()
     wait_until(lambda: site.workers().get(first.name, lost) != lost or run.poll() is not None)
     wait_until(lambda: first.name in site.workers())
 
@@ -148,7 +148,7 @@ def test_hosts_are_cut_off_killed_and_added(site: Site, seconds: int) -> None:
 
 
 @LONG
-def test_packet_loss_and_latency_change_no_result(site: Site) -> None:
+def test_packet_loss_and_latency_change_no_result(site: Installation) -> None:
     hosts = [site.make("first"), site.make("second")]
     for host in hosts:
         host.impair(loss_percent=5, delay_ms=200)
