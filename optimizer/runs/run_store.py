@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError, field_validator
-from sqlalchemy import create_engine, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
@@ -22,7 +22,7 @@ from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level
 from optimizer.objective.sizing import WHOLE
-from optimizer.search.database import RUNS, driver_arguments, first_line_of
+from optimizer.search.database import RUNS, make_engine, unreachable
 from optimizer.validation.evidence import NullTest, Skill
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
@@ -285,7 +285,7 @@ class RunStore:
         self._where = mask_url(url)
         with self._translated():
             self._file = _sqlite_file(url)
-            self._engine: Engine = create_engine(url, connect_args=driver_arguments(url), pool_pre_ping=True)
+            self._engine: Engine = make_engine(url, pool_pre_ping=True)
 
     def add(self, record: RunRecord) -> None:
         """Insert a new run.
@@ -360,10 +360,7 @@ class RunStore:
         try:
             yield
         except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-            reason = first_line_of(error)
-            raise ServiceUnreachable(
-                f"study database {self._where}: {reason}; check that it runs and that storage_url is correct"
-            ) from error
+            raise unreachable(self._where, error) from error
 
 
 def _sqlite_file(url: str) -> Path | None:

@@ -35,6 +35,18 @@ REMEDIES = (
         r"NOAUTH|WRONGPASS|Authentication required|invalid username-password",
         "are user and password right?",
     ),
+    (r"CERTIFICATE_VERIFY_FAILED.*(Hostname|IP address) mismatch", "redis_url must name the host of its certificate"),
+    (r"CERTIFICATE_VERIFY_FAILED", "set redis.ca_file to the CA of its certificate"),
+    (
+        r"CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE",
+        "set redis.cert_file and redis.key_file: it asks for them",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER|UNEXPECTED_EOF",
+        "does it use TLS on this port, as rediss:// expects?",
+    ),
+    (r"No master found", "do the sentinels answer, and does sentinelMasterId name their primary?"),
+    (r"MOVED|CROSSSLOT|cluster support", "clusters are not supported: use one server, or Sentinel"),
     (r"NOPERM|has no permissions", "grant the permissions of deploy/valkey-users.acl"),
 )
 

@@ -15,6 +15,7 @@ from optimizer.level.spec import Level
 from optimizer.report.files import write_lineage
 from optimizer.runs import fingerprint
 from optimizer.runs.active_runs import MarkedRuns
+from optimizer.runs.local_database import require_local
 from optimizer.runs.run_store import SURROGATES, ForcedResume, RunRecord, RunStore
 from optimizer.search.methods.requirements import check_sampler
 from tradeschool.atomic_files import publish_text
@@ -39,13 +40,15 @@ def begin(
     """Create and save a new run; `surrogates` as in `RunRecord`.
 
     Raises:
-        SettingsError: A level cannot be searched, or a run of that name exists.
+        SettingsError: A level cannot be searched, a run of that name exists, or the database is on a network
+            file system.
         HoldoutClosed: A level includes days of the holdout period.
     """
     if (context.folder(name) / RECORD_NAME).exists():
         raise SettingsError(
             f"there is a run {name} in {context.results_dir}; to continue it: tradeschool optimize resume {name}"
         )
+    require_local(context.storage_url)
     for level in levels:
         check_sampler(level)
         context.is_ready(level)
