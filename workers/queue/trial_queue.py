@@ -72,6 +72,10 @@ return 1
 LEASE_EXPIRED = "the worker's lease expired"
 BATCH_REFUSED = "batch refused"
 """Start of the reason if a worker cannot accept a batch; the trials do not fail."""
+PUT_BACK = "put_back"
+"""Field of a job that says why the last worker that took it put it back."""
+OTHER_VERSION = f"{BATCH_REFUSED}: not a batch of version"
+"""Start of the reason of a worker of a release that puts no job back."""
 NOT_IMPORTED = "strategy not imported"
 """Start of the reason if a user's strategy cannot be imported or prepared; the trials do not fail."""
 
@@ -106,7 +110,7 @@ class JobReport:
     result: BatchResult | None = None
     """The result of a finished job, if it is valid."""
     reason: str = ""
-    """One line on a crashed or lost job."""
+    """One line on a crashed, lost or refused job, or on a waiting one that a worker put back."""
 
 
 def connect(url: str) -> Redis:
@@ -131,7 +135,7 @@ def translated(where: str) -> Iterator[None]:
         yield
     except RedisError as error:
         reason = str(error).partition("\n")[0]
-        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: {remedy(error)}") from error
+        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: {remedy(error, where)}") from error
 
 
 def results_key(study: str) -> str:

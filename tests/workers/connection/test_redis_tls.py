@@ -78,7 +78,7 @@ async def acquire(url: str) -> int:
     ("missing", "host", "advice"),
     [
         ("ca_file", "127.0.0.1", "set redis.ca_file to the CA of its certificate"),
-        ("client", "127.0.0.1", "set redis.cert_file and redis.key_file: it asks for them"),
+        ("client", "127.0.0.1", "does it ask for redis.cert_file and redis.key_file?"),
         ("name", "localhost", "redis_url must name the host of its certificate"),
         ("password", "127.0.0.1", "are user and password right?"),
     ],
@@ -108,6 +108,11 @@ def test_a_server_without_tls_is_explained(servers: TlsServers, files: RedisSett
 
     with pytest.raises(ServiceUnreachable, match=r"does it use TLS on this port"):
         connect_to_work(files.complete(f"rediss://127.0.0.1:{plain}/0"))
+
+
+def test_a_url_without_tls_for_a_server_with_tls_is_explained(port: int) -> None:
+    with pytest.raises(ServiceUnreachable, match=r"does it expect TLS \(rediss://\)"):
+        connect_to_work(f"redis://127.0.0.1:{port}/0")
 
 
 def test_a_search_survives_a_failover_of_the_primary(

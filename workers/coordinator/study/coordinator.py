@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Protocol
 
+from optimizer.runs.fingerprint import release
 from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
 from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
@@ -118,6 +119,7 @@ class StudyRun:
         level, progress = self._facts.level, self.ledger.progress()
         announcement = Announcement(
             v=VERSION,
+            release=release(),
             seen=0.0,  # the dispatcher sets the server's time
             trials=progress.trials,
             finished=progress.finished,
