@@ -81,7 +81,7 @@ class Plan:
     def open(self) -> OpenStudy:
         return open_study(self.storage, self.study, self.facts)
 
-    def run(self, study: OpenStudy, dispatcher: Dispatcher | None = None) -> StudyRun:
+    def run(self, study: OpenStudy, dispatcher: Dispatcher | None = None, database: str = "") -> StudyRun:
         level = self.level
         signer = Signer(self.key.encode() if self.key else None)
         queued = QueueDispatcher(
@@ -94,6 +94,7 @@ class Plan:
             digests=level_digests(level, worker_process.Candles(self.digest)),
             dispatcher=dispatcher or queued,
             settings=self.settings,
+            database=database,
         )
 
     def finish(self, run: StudyRun, seconds: float = 300.0) -> StudyProgress:

@@ -35,6 +35,8 @@ class Announcement(BaseModel):
     """Version of the wire format."""
     release: str = ""
     """Release of the coordinator; empty if it is unknown."""
+    database: str = ""
+    """Identity of the study's database; empty if it is unknown."""
     seen: FiniteFloat
     """Unix time in seconds, by the server's clock."""
     trials: Annotated[int, Field(ge=0)]

@@ -77,6 +77,7 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
         ServiceUnreachable: The study's database does not answer.
     """
     record = read_run(context, name)
+    _note_age(context, record)
     for level in record.levels:
         check_sampler(level)
     found = changes(context, record)
@@ -86,6 +87,27 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
         record = _accept(context, record, found)
     event_log.record(context.folder(name), "run_resumed", run=name, forced=[*found])
     return record
+
+
+def _note_age(context: RunContext, record: RunRecord) -> None:
+    """Log that the files of a run are ahead of its database, which was restored from a backup or replaced."""
+    try:
+        copy = RunRecord.model_validate_json((context.folder(record.name) / RECORD_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return
+    if _steps(copy) > _steps(record):
+        reason = (
+            f"{context.folder(record.name) / RECORD_NAME} knows {_steps(copy)[0]} attempts and {_steps(copy)[1]} verdicts, "
+            f"the database {_steps(record)[0]} and {_steps(record)[1]}: it was restored from a backup or replaced; the run "
+            "continues from the database, and later files are written again"
+        )
+        log.warning("database older than files", extra={"action": "database_older", "reason": reason})
+
+
+def _steps(record: RunRecord) -> tuple[int, int, bool]:
+    """How far a run is: attempts, verdicts, and whether it has a recommendation."""
+    judged = sum(attempt.verdict is not None for attempt in record.attempts)
+    return len(record.attempts), judged, record.recommendation is not None
 
 
 def require_unchanged(context: RunContext, record: RunRecord) -> None:
