@@ -95,11 +95,12 @@ def _note_age(context: RunContext, record: RunRecord) -> None:
         copy = RunRecord.model_validate_json((context.folder(record.name) / RECORD_NAME).read_bytes())
     except (OSError, ValidationError):
         return
-    if _steps(copy) > _steps(record):
+    files, stored = _steps(copy), _steps(record)
+    if files > stored:
         reason = (
-            f"{context.folder(record.name) / RECORD_NAME} knows {_steps(copy)[0]} attempts and {_steps(copy)[1]} verdicts, "
-            f"the database {_steps(record)[0]} and {_steps(record)[1]}: it was restored from a backup or replaced; the run "
-            "continues from the database, and later files are written again"
+            f"{context.folder(record.name) / RECORD_NAME} knows {files[0]} attempts and {files[1]} verdicts, the "
+            f"database {stored[0]} and {stored[1]}: it was restored from a backup or replaced; the run continues from "
+            "the database, and later files are written again"
         )
         log.warning("database older than files", extra={"action": "database_older", "reason": reason})
 
