@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from redis import asyncio as redis
 from redis.asyncio.sentinel import Sentinel
@@ -100,11 +100,10 @@ class SharedTokenBucket(TokenBucket):
 def _client(url: str) -> redis.Redis:
     """Return a client of the server, or of the primary that the sentinels name."""
     address = parse_redis_url(url)
-    limits = {"socket_timeout": RESPONSE_TIMEOUT, "socket_connect_timeout": RESPONSE_TIMEOUT}
+    limits: dict[str, Any] = {"socket_timeout": RESPONSE_TIMEOUT, "socket_connect_timeout": RESPONSE_TIMEOUT}
     if not address.sentinels:
         return redis.Redis.from_url(address.url, **limits)
     asked = {**limits, **address.sentinel_options}
-    client: redis.Redis = Sentinel(address.sentinels, sentinel_kwargs=asked, **limits, **address.options).master_for(
-        address.master
-    )
+    sentinel = Sentinel(address.sentinels, sentinel_kwargs=asked, **limits, **address.options)  # type: ignore[no-untyped-call]
+    client: redis.Redis = sentinel.master_for(address.master)
     return client

@@ -33,7 +33,7 @@ POOL: Mapping[str, tuple[str, Callable[[str], object]]] = {
 }
 """Options of a URL that concern the connection pool: SQLAlchemy's name of each, and its type."""
 REMEDIES = (
-    (r"certificate verify failed", "set database.ca_file to the CA of its certificate"),
+    (r"certificate verify failed|root certificate file", "set database.ca_file to the CA of its certificate"),
     (r"does not match host name", "storage_url must name the host of its certificate"),
     (r"no encryption|SSL off|requires? SSL", "it requires TLS: set database.sslmode"),
     (r"server does not support SSL", "it has no TLS: turn ssl on in its postgresql.conf"),

@@ -33,7 +33,7 @@ def make_client(url: str, **options: Any) -> Redis:
         "retry": Retry(NoBackoff(), 0),
         **address.sentinel_options,
     }
-    client: Redis = Sentinel(address.sentinels, sentinel_kwargs=asked, **options, **address.options).master_for(
-        address.master
-    )
+    known = {**options, **address.options}
+    sentinel = Sentinel(address.sentinels, sentinel_kwargs=asked, **known)  # type: ignore[no-untyped-call]  # redis-py's
+    client: Redis = sentinel.master_for(address.master)  # type: ignore[no-untyped-call]
     return client

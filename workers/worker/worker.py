@@ -168,7 +168,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             except OtherRelease as error:
                 reason = str(error)
                 queued = self._retry(lambda: self._leases.put_back(leased, reason))
-                return self._others.note_put_back(study_of(job_id), reason, queued)
+                self._others.note_put_back(study_of(job_id), reason, queued)
+                return None
             except BatchNotStarted:
                 log.info("job released", extra={"action": "job_released", "job": job_id})
                 return self._retry(lambda: self._leases.release(leased))

@@ -70,7 +70,7 @@ def test_a_study_over_tls_is_written_locked_and_checked(server: PostgresServer, 
 @pytest.mark.parametrize(
     ("change", "host", "advice"),
     [
-        ({"ca_file": None, "sslmode": "verify-ca"}, "127.0.0.1", "does not exist|certificate"),
+        ({"ca_file": None, "sslmode": "verify-ca"}, "127.0.0.1", "set database.ca_file to the CA of its certificate"),
         ({}, "localhost", "storage_url must name the host of its certificate"),
         ({"cert_file": None, "key_file": None}, "127.0.0.1", "set database.cert_file and database.key_file"),
         ({"ca_file": None, "cert_file": None, "key_file": None, "sslmode": "disable"}, "127.0.0.1", "it requires TLS"),

@@ -81,7 +81,7 @@ class JobRecovery:
         self._orphans: dict[JobKey, float] = {}
         self._sent: set[JobKey] = set()
         """Jobs that this object has sent; reports on other jobs may be left over from an earlier coordinator."""
-        self._put_back: set[str] = set()
+        self._logged: set[str] = set()
         """Reasons of jobs that were put back, which have been logged."""
         self.has_results = False
         """Whether a worker has evaluated a trial, so the strategy and the candles are available."""
@@ -171,8 +171,8 @@ class JobRecovery:
 
     def _note_put_back(self, job_key: JobKey, reason: str) -> None:
         """Log once per reason that workers put jobs of the study back; another worker may take them."""
-        if reason not in self._put_back and len(self._put_back) < MAX_LOGGED:
-            self._put_back.add(reason)
+        if reason not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(reason)
             about_it = {"action": "job_put_back", "study": job_key.study, "reason": reason}
             log.warning("jobs put back by a worker", extra=about_it)
 
