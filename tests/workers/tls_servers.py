@@ -54,18 +54,18 @@ class TlsServers:
             f"requirepass {PASSWORD}\n"
             f"sentinel monitor trials-primary 127.0.0.1 {primary} 1\n"
             f"sentinel auth-user trials-primary operator\nsentinel auth-pass trials-primary {OPERATOR}\n"
-            "sentinel down-after-milliseconds trials-primary 400\nsentinel failover-timeout trials-primary 2000\n"
+            "sentinel down-after-milliseconds trials-primary 600000\n"
         )
         self._run(port, [str(file), "--sentinel"])
         return port
 
-    def operator(self, port: int) -> Redis:
+    def operator(self, port: int, *, user: str | None = "operator", password: str = OPERATOR) -> Redis:
         """A connection with all permissions."""
         return Redis(
             port=port,
             ssl=True,
-            username="operator",
-            password=OPERATOR,
+            username=user,
+            password=password,
             ssl_ca_certs=str(self.authority.ca),
             ssl_certfile=str(self.client.cert),
             ssl_keyfile=str(self.client.key),
