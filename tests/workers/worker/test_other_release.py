@@ -24,15 +24,19 @@ OTHER = "0.9.0+0ther"
 
 
 def test_two_releases_share_a_queue_in_the_middle_of_a_run(
-    plan, start_worker: Start, eventually, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plan, start: Start, eventually, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A worker of the run's release, one of the next, none of the run's, and again one of the run's."""
     counts = tmp_path / "counts"
+
+    def start_worker(*options: str) -> Forked:
+        return start("worker_process.py", "--url", plan.url, *options, BENCH_COUNTS=str(counts))
+
     study = plan.open()
     run = plan.run(study)
-    first = start_worker(BENCH_COUNTS=str(counts))
+    first = start_worker()
     eventually(lambda: run.reconcile(0.1).finished >= 3)
-    other = start_worker("--release", OTHER, BENCH_COUNTS=str(counts))
+    other = start_worker("--release", OTHER)
     eventually(lambda: plan.queue.connection.scard("rq:workers:trials") == 2)
     first.terminate()
     assert first.wait(timeout=60) == 0
@@ -41,7 +45,7 @@ def test_two_releases_share_a_queue_in_the_middle_of_a_run(
     waiting = [job.job_id for job in run.open_jobs()]
     eventually(lambda: all(is_queued(plan, job_id) for job_id in waiting))
     seen = take_snapshot(plan.queue)
-    last = start_worker(BENCH_COUNTS=str(counts))
+    last = start_worker()
     plan.finish(run)
     table = export(study.trials(), "csv")
     asked = [trial for trial in study.trials() if "repeats" not in trial.user_attrs]

@@ -1,19 +1,25 @@
 """A database that is older than the queue, and two coordinators on two databases: both are noticed."""
 
 import shutil
+import socket
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from optimizer.runs.database_identity import database_identity
 from optimizer.search.trial_table import export
+from tests.factories.runs import make_attempt, make_context, make_run_record, make_verdict
 from tests.workers.study_plan import Plan
+from tradeschool.app.search.search_run import _resumed
 from tradeschool.errors import SettingsError
+from tradeschool.settings.model import Settings
 from workers.connection.signing import Signer
-from workers.coordinator.study.database_age import check_age
+from workers.coordinator.run.run_record import _note_age
+from workers.coordinator.study.database_age import SAME_DATABASE, check_age
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.study_marks import StudyMark, host_of_run, mark_key, read_mark, write_mark
@@ -130,3 +136,38 @@ def mark(**changes: object) -> StudyMark:
 
 def dispatcher_of(plan: Plan) -> QueueDispatcher:
     return QueueDispatcher(plan.queue, study=plan.study, url=plan.url, job_timeout_seconds=9)
+
+
+def test_a_run_of_another_machine_is_refused_with_its_host(plan: Plan, tmp_path: Path) -> None:
+    """What a second machine with its own SQLite file says of `optimize resume`."""
+    study = plan.open()
+    run = plan.run(study, database="there")
+    settings, context = Settings(redis_url=SecretStr(plan.url)), make_context(tmp_path)
+    with pytest.raises(SettingsError) as before:
+        _resumed(settings, context, "run", force=False)
+    run.announce()
+    with pytest.raises(SettingsError) as during:
+        _resumed(settings, context, "run", force=False)
+    run.withdraw()
+    study.close()
+
+    assert str(before.value).startswith("no run 'run' in sqlite:///")
+    assert "a coordinator on" not in str(before.value)
+    place = f"a coordinator on {socket.gethostname()} searches it in another database"
+    assert str(during.value) == f"{before.value}; {place}: {SAME_DATABASE}"
+
+
+def test_a_run_whose_files_are_ahead_of_its_database_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = make_context(tmp_path)
+    early = make_run_record(context, name="r1")
+    late = make_attempt(context, early, verdict=make_verdict(passed=True))
+    (context.folder("r1") / "run.json").write_text(late.model_dump_json())
+    _note_age(context, late)
+    quiet = len(caplog.records)
+    _note_age(context, early)
+    (told,) = caplog.records
+
+    assert quiet == 0
+    assert "knows 1 attempts and 1 verdicts, the database 0 and 0" in told.reason
