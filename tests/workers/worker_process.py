@@ -31,7 +31,7 @@ from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue import announcements, messages
 from workers.queue.trial_queue import connect
-from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.evaluator import Evaluator, StrategyImports
 from workers.worker import preflight_check, worker
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
@@ -135,7 +135,7 @@ def make_evaluator(
         plan=lambda level: partial(prepare, level),
         evaluate=evaluate,
         worker=name,
-        strategies=allowed,
+        strategies=StrategyImports(allowed=allowed),
         run_surrogate=run_surrogate,
     )
 

@@ -1,6 +1,6 @@
 """Recorded runs and new searches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import SURROGATES, RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked
@@ -21,7 +21,7 @@ from tradeschool.app.search.recorded_search import RecordedSearch, find_search
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import context_of, run_status_of, search_new_run
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.monitoring.run_status_json import as_result
 
 
@@ -127,7 +127,7 @@ class Run:
         return f"<Run {self.name}, seed {self.seed}>"
 
     def _record(self) -> RunRecord:
-        return run_record.read_run(self._context, self.name)
+        return run_persistence.read_run(self._context, self.name)
 
     def _search(self, level: str | None, attempt: int | None, window: int | None) -> RecordedSearch:
         return find_search(self._context, self.name, level, attempt, window)
@@ -136,7 +136,7 @@ class Run:
 def runs(*, config: Path | str | None = None) -> list[Run]:
     """Return all recorded runs by name."""
     context = context_of(read_settings(_path(config)))
-    with run_record.opened(context) as found:
+    with run_persistence.opened(context) as found:
         return [Run(each.name, context) for each in found.all()]
 
 
@@ -147,7 +147,7 @@ def run(name: str, *, config: Path | str | None = None) -> Run:
         SettingsError: If there is no run of that name.
     """
     context = context_of(read_settings(_path(config)))
-    return Run(run_record.read_run(context, name).name, context)
+    return Run(run_persistence.read_run(context, name).name, context)
 
 
 def optimize(
@@ -160,6 +160,12 @@ def optimize(
     objective: str | Sequence[str] = (),
     sampler: str | None = None,
     pruner: str | None = None,
+    mode: str | None = None,
+    early_stop: int | None = None,
+    min_trades: int | None = None,
+    constraints: str | Sequence[str] = (),
+    costs: str | None = None,
+    surrogates: int | None = None,
     seed: int | None = None,
     name: str | None = None,
     config: Path | str | None = None,
@@ -169,8 +175,9 @@ def optimize(
     `curriculum` is a level file, by default the built-in four levels. `workers` is the number of worker processes, by
     default one per core if no worker is connected. `level` searches one level only. `strategy` replaces that of all
     levels and uses its own search ranges. The other options override those of each level, as on the command line, such
-    as `sampler="cmaes,popsize=12"`; several objectives give a Pareto front. Progress is printed on standard error. A
-    level that fails its gate is a result, not an error: see `Run.recommendation`. Ctrl-C interrupts the search;
+    as `sampler="cmaes,popsize=12"` and `constraints="max_drawdown <= 0.2"`; several objectives give a Pareto front.
+    `surrogates` is the number of surrogate markets of the null test, 0 for none. Progress is printed on standard error.
+    A level that fails its gate is a result, not an error: see `Run.recommendation`. Ctrl-C interrupts the search;
     `tradeschool optimize resume` continues it.
 
     Raises:
@@ -183,14 +190,28 @@ def optimize(
         "level_name": level,
         "strategy": strategy,
         "trials": trials,
-        "objectives": (objective,) if isinstance(objective, str) else tuple(objective),
+        "objectives": _words(objective),
         "sampler": sampler,
         "pruner": pruner,
+        "mode": mode,
+        "early_stop": early_stop,
+        "min_trades": min_trades,
+        "constraints": _words(constraints),
+        "costs": costs,
+        "surrogates": SURROGATES if surrogates is None else surrogates,
         "seed": seed,
         "workers": workers,
     }
-    settings = read_settings(_path(config))
-    with _global_options(GlobalOptions(settings_file=_path(config))):
+    return _search(chosen, name, _path(config))
+
+
+def _words(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _search(chosen: Mapping[str, object], name: str | None, config: Path | None) -> Run:
+    settings = read_settings(config)
+    with _global_options(GlobalOptions(settings_file=config)):
         ended = search_new_run(settings, SearchOptions.of(chosen, settings), name)
     return Run(ended.record.name, context_of(settings))
 

@@ -15,14 +15,14 @@ from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level, window_numbers
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.trial_summary import TrialView
 from optimizer.validation.gate import Criterion, gate_readings
 from optimizer.validation.recommendation import Recommendation, needs_null_test
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
 from workers.coordinator.run.finalize import NULL_TEST_NAME, read_null_runs
-from workers.coordinator.run.run_record import end_reason, next_of
+from workers.coordinator.run.run_persistence import end_reason, next_of
 from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall, eta_seconds
 from workers.monitoring.trial_counts import TrialCounts, count_trials

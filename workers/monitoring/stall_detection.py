@@ -34,7 +34,7 @@ class Stall(StrEnum):
             case Stall.NO_WORKERS:
                 return f"no worker is connected; {start}"
             case Stall.SUSPENDED:
-                return "the workers are suspended (rq suspend); resume them: rq resume --url REDIS_URL"
+                return 'the workers are suspended (rq suspend); resume them: rq resume --url "$(tradeschool queue url)"'
             case Stall.OTHER_RELEASE:
                 return (
                     "no connected worker has the release of the search, and puts its jobs back; start workers of that "

@@ -21,7 +21,7 @@ from tests.factories.runs import CREATED, make_context, make_level
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.services import DatabaseSettings
 from workers.coordinator.leadership import acquire_leadership
-from workers.coordinator.run.run_record import begin
+from workers.coordinator.run.run_persistence import begin
 
 FACTS = StudyFacts(level=make_level("1"), seed=7, fingerprints={})
 DISTRIBUTIONS = {"fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}

@@ -133,7 +133,7 @@ def redis_home(tmp_path: Path) -> Iterator[dict[str, Any]]:
             process.kill()
             process.wait()
         elif answers(connection):
-            connection.shutdown(nosave=True)
+            connection.shutdown(nosave=True, now=True, force=True)
 
 
 def test_a_queue_is_backed_up_and_restored(plan: Plan, redis_home: dict[str, Any], tmp_path: Path) -> None:

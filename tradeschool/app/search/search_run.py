@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.validation.recommendation import needs_null_test
 from tradeschool.app.context import redis_url_of, searched_candles_of
 from tradeschool.app.notifications import notifications
@@ -28,7 +28,7 @@ from tradeschool.views.terminal import now, print_json, say
 from tradeschool.views.trial_progress import show_null_test, show_trials
 from workers.connection.signing import Signer
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.coordinator.run.curriculum_run import EndedRun, RunControl, run_levels
 from workers.coordinator.run.finalize import NULL_TEST_NAME, FinalizeOptions, NullTestCallback, read_null_runs
 from workers.coordinator.study.database_age import SAME_DATABASE
@@ -63,7 +63,7 @@ def strategies_of(context: RunContext, levels: Sequence[Level]) -> tuple[str, ..
 
     Samplers are part of it, because a null test runs them on workers.
     """
-    under_way = [level for record in run_record.under_way(context) for level in record.levels]
+    under_way = [level for record in run_persistence.under_way(context) for level in record.levels]
     return tuple(dict.fromkeys((*context.work.strategies, *user_strategies([*levels, *under_way]))))
 
 
@@ -78,8 +78,8 @@ def begin(context: RunContext, chosen: SearchOptions, run_name: str | None = Non
         say("mode async: the same seed will not give the same trials again")
     for note in chosen.strategy_notes().values():
         say(note)
-    name = run_name or run_record.new_run_name(now(), seed)
-    return run_record.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
+    name = run_name or run_persistence.new_run_name(now(), seed)
+    return run_persistence.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 
 
 def run_curriculum(
@@ -99,7 +99,7 @@ def run_curriculum(
     Raises:
         WorkersFailed: If the workers of this command cannot be kept running.
     """
-    record = run_record.read_run(context, name)
+    record = run_persistence.read_run(context, name)
     say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
     connect_to_work(url).close()
     say_verdicts = _new_verdicts(context, name)
@@ -118,7 +118,7 @@ def run_curriculum(
 
 def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
     """Return a function that prints the verdicts of the attempts before the given one once, with their retry plans."""
-    told = {(row.level, row.number) for row in run_record.read_run(context, name).attempts if row.verdict}
+    told = {(row.level, row.number) for row in run_persistence.read_run(context, name).attempts if row.verdict}
     current: tuple[str, int] | None = None
 
     def tell(level: str, attempt: int) -> None:
@@ -126,7 +126,7 @@ def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
         if current == (level, attempt):
             return
         current = (level, attempt)
-        for row in run_record.read_run(context, name).attempts:
+        for row in run_persistence.read_run(context, name).attempts:
             if row.verdict and (row.level, row.number) not in told:
                 told.add((row.level, row.number))
                 say(f"level {row.level}, attempt {row.number}: {row.verdict.reason}")
@@ -195,7 +195,7 @@ def resume_run(settings: Settings, run_name: str, workers: int | None = None, *,
 def _resumed(settings: Settings, context: RunContext, name: str, *, force: bool) -> RunRecord:
     """Resume a run; a run that another machine searches in another database is refused with its host."""
     try:
-        return run_record.resume(context, name, force=force)
+        return run_persistence.resume(context, name, force=force)
     except SettingsError as error:
         url, host = settings.redis_server, ""
         if url is None or not str(error).startswith(f"no run {name!r}"):
@@ -237,7 +237,7 @@ def _nothing() -> None:
 
 def is_at_its_end(context: RunContext, record: RunRecord) -> bool:
     """Return whether no trial and no surrogate market is left to evaluate."""
-    action = run_record.next_of(context, record)
+    action = run_persistence.next_of(context, record)
     if not isinstance(action, Recommend):
         return isinstance(action, End)
     done = len(read_null_runs(context.folder(record.name) / NULL_TEST_NAME))

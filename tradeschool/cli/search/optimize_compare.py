@@ -8,7 +8,7 @@ import click
 from optimizer.curriculum.level_files import find_level
 from optimizer.report.files import EQUITY_NAME, read_json
 from optimizer.report.run_comparison import ComparedRun, comparison_json
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import context_of
 from tradeschool.cli.options.output import json_option
@@ -16,7 +16,7 @@ from tradeschool.errors import SettingsError
 from tradeschool.views.run_comparison import show_comparison
 from tradeschool.views.terminal import print_json
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 
 @click.command()
@@ -43,7 +43,7 @@ def compare(first: str, second: str, level_names: Sequence[str], *, as_json: boo
 
 
 def _compared(context: RunContext, name: str) -> ComparedRun:
-    record = run_record.read_run(context, name)
+    record = run_persistence.read_run(context, name)
     folder = context.folder(name)
     equity = {level.name: read_json(folder / level.name / EQUITY_NAME) for level in record.levels}
     return ComparedRun(record=record, equity=equity)

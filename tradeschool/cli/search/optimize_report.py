@@ -5,20 +5,21 @@ from typing import NoReturn
 import click
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_store import SURROGATES, RunRecord
+from optimizer.runs.run_record import SURROGATES, RunRecord
 from tradeschool.app.context import load_settings
+from tradeschool.app.search.search_request import LIMITS
 from tradeschool.app.search.search_run import context_of, interrupts, run_status_of, services, with_look
 from tradeschool.app.search.strategy_isolation import isolation, keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.recorded_search import run_argument
-from tradeschool.cli.options.search import MAX_SURROGATES, workers_option
+from tradeschool.cli.options.search import workers_option
 from tradeschool.errors import SettingsError
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json, say
 from tradeschool.views.trial_progress import show_null_test
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.coordinator.run.curriculum_run import finalize_again
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.coordinator.run.level_search import DispatcherFactory, queue_dispatchers
@@ -39,7 +40,7 @@ processes_option = click.option(
 @run_argument
 @click.option(
     "--surrogates",
-    type=click.IntRange(1, MAX_SURROGATES),
+    type=click.IntRange(1, LIMITS["surrogates"][1]),
     default=SURROGATES,
     show_default=True,
     help="Number of surrogate markets.",
@@ -55,7 +56,7 @@ def null(run_name: str, surrogates: int, workers: int | None, *, as_json: bool) 
     settings = load_settings()
     with isolation(settings):
         context = context_of(settings)
-        record = run_record.read_run(context, run_name)
+        record = run_persistence.read_run(context, run_name)
         if not record.verdicts:
             raise SettingsError(f"run {run_name}: no level has a verdict yet; wait for one, or resume the run")
         with services(settings, context, record.levels, workers) as (url, look):

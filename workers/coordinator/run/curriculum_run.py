@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
 from optimizer.level.spec import Level
 from optimizer.runs.active_runs import RunMarker
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_record import AttemptRow, RunRecord
 from tradeschool.errors import LeadershipLost, ServiceUnreachable
 from tradeschool.log import about
 from workers.connection.reconnect import Outage
@@ -27,7 +27,7 @@ from workers.coordinator.run.level_search import (
     queue_dispatchers,
     search,
 )
-from workers.coordinator.run.run_record import end_reason, next_of, read_run, require_unchanged, save, with_candles
+from workers.coordinator.run.run_persistence import end_reason, next_of, read_run, require_unchanged, save, with_candles
 from workers.coordinator.run.window_search import search_windows
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from tradeschool.app.search.search_run import _resumed
 from tradeschool.errors import SettingsError
 from tradeschool.settings.model import Settings
 from workers.connection.signing import Signer
-from workers.coordinator.run.run_record import _note_age
+from workers.coordinator.run.run_persistence import _note_age
 from workers.coordinator.study.database_age import SAME_DATABASE, check_age
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import TrialJob
