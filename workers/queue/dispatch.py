@@ -86,7 +86,8 @@ class QueueDispatcher:
         self, queue: TrialQueue, *, study: str, url: str, job_timeout_seconds: int, signer: Signer = UNSIGNED
     ) -> None:
         self._queue, self._study, self._url, self._timeout = queue, study, url, job_timeout_seconds
-        self._signer, self._mark = signer, None
+        self._signer = signer
+        self._mark: StudyMark | None = None
 
     def send(self, job_key: JobKey, batch: Batch) -> bool:
         """Enqueue a job that does not exist yet; its time-out is the sum of its trials' or surrogate markets'."""

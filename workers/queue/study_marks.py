@@ -66,7 +66,7 @@ def write_mark(connection: Redis, study: str, mark: StudyMark, signer: Signer = 
 
 def read_mark(connection: Redis, study: str, signer: Signer = UNSIGNED) -> StudyMark | None:
     """The mark of a study; None if there is none that can be read, or its signature is wrong."""
-    clock, content = connection.eval(READ, 1, mark_key(study), str(MAX_MARK_BYTES))  # type: ignore[misc]  # a list
+    clock, content = connection.eval(READ, 1, mark_key(study), str(MAX_MARK_BYTES))
     try:
         mark = StudyMark.model_validate(signer.check("committed", study, content or b"null"))
     except (ValidationError, ValueError):
