@@ -15,7 +15,7 @@ from tradeschool.errors import (
 )
 from workers.isolation.strategy_allowlist import UserCode
 from workers.queue.dispatch import Dispatcher, JobKey
-from workers.queue.messages import Batch, BatchResult
+from workers.queue.messages import VERSION, Batch, BatchResult
 from workers.queue.trial_queue import NOT_IMPORTED, OTHER_VERSION, JobReport, JobState
 
 MAX_LOGGED = 10
@@ -200,7 +200,8 @@ class JobRecovery:
         if job_key not in self._sent:  # an earlier coordinator sent it: the cause may be gone
             self._send_again(job_key)
             return
-        if reason.startswith(OTHER_VERSION):  # its worker puts no job back: this does it instead
+        if reason.startswith(OTHER_VERSION) and not reason.startswith(f"{OTHER_VERSION} {VERSION}:"):
+            # Its worker is of a release that puts no job back: this does it instead.
             self._note_put_back(job_key, reason)
             self._send_again(job_key)
             return
