@@ -1,6 +1,7 @@
 """The study database: TLS, pool, schema and permissions of PostgreSQL, and the file system of SQLite."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def test_a_study_over_tls_is_written_locked_and_checked(server: PostgresServer, 
     request = TrialRequest(number=0, parameters={"fast": 10, "stop": 1.25}, thresholds=(), known=None)
     study.commit(failed_trial(request, DISTRIBUTIONS, "why", TrialOrigin(worker="w", started=1.0, seconds=0.1)))
     leadership = acquire_leadership(url, "run")
-    RunStore(url).all()
+    with closing(RunStore(url)) as runs:
+        assert runs.all() == []
     trials = study.trials()
     second = acquire_leadership(url, "run")
     study.close()
