@@ -25,6 +25,7 @@ from rq.results import Result
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
+from optimizer.runs.fingerprint import release
 from tradeschool.log import about
 from workers.connection.damaged_keys import is_damage, is_wrong_type, key_types_of, remove_damaged_keys
 from workers.connection.redis_outage import RedisOutage, may_pass
@@ -35,12 +36,13 @@ from workers.processes.parent_death import die_with_parent, load_prctl
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import about_job, study_of
 from workers.queue.job_results import failure_fields
-from workers.queue.messages import Arrays, Prepared
-from workers.queue.trial_queue import NOT_IMPORTED, clean_in_turn, results_key
+from workers.queue.messages import Arrays, OtherRelease, Prepared
+from workers.queue.trial_queue import clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager, WorkHorseSettings
 from workers.worker.batch_evaluation import BatchEvaluation
 from workers.worker.job_lease import LeaseClient, LeasedJob
+from workers.worker.other_release import OtherReleases
 from workers.worker.preflight_check import check_in
 from workers.worker.resource_usage import used
 from workers.worker.suspension import Suspension
@@ -89,9 +91,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             evaluator, self._horses, signer, worker=self.name, refusal_seconds=settings.refusal_seconds
         )
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
-        self._not_imported = ""
-        """The last study whose strategy could not be imported."""
         self._suspension, self._outage, self._heartbeat = Suspension(worker=self.name), RedisOutage(), own_heartbeat()
+        self._others = OtherReleases()
         load_prctl()
 
     # The options are those of RQ's loop; none applies here.
@@ -144,6 +145,9 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # not a secret
         self._is_waiting = True
         try:
+            if pause := self._others.seconds_left:
+                time.sleep(min(pause, seconds))
+                return None
             if not self._suspension.is_on:
                 return self._retry(lambda: self._leases.wait(seconds))
             self._suspension.pause()
@@ -164,9 +168,15 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 study, outcome = self._batches.evaluate(
                     leased.job, renew=lambda: self._renew(leased), is_ending=lambda: self._signals > 0
                 )
+            except OtherRelease as error:
+                reason = str(error)
+                queued = self._retry(lambda: self._leases.put_back(leased, reason))
+                self._others.note_put_back(study_of(job_id), reason, queued)
+                return None
             except BatchNotStarted:
                 log.info("job released", extra={"action": "job_released", "job": job_id})
                 return self._retry(lambda: self._leases.release(leased))
+            self._others.note_evaluated()
             log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
         self._report_usage()
         take_next = not self._signals
@@ -175,16 +185,9 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             return self._retry(lambda: self._leases.submit(leased, study, result, take_next=take_next))
         reason = outcome.failure or "no reason was recorded"
         about_it = {"action": "job_failed", "job": job_id, "reason": reason}
-        log.log(self._level_of(reason, study), "job failed", extra=about_it)
+        log.log(self._batches.log_level_of(reason, study), "job failed", extra=about_it)
         signed = failure_fields(reason, job_id, self._signer)
         return self._retry(lambda: self._leases.fail(leased, reason, signed, take_next=take_next))
-
-    def _level_of(self, reason: str, study: str) -> int:
-        """Return the log level of a failure: a failed import concerns every job of a study, so only the first warns."""
-        if not reason.startswith(NOT_IMPORTED):
-            return logging.WARNING
-        is_known, self._not_imported = study == self._not_imported, study
-        return logging.INFO if is_known else logging.WARNING
 
     def _report_usage(self) -> None:
         """Publish this worker's processor time and memory every `idle_seconds`."""
@@ -232,7 +235,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self.last_heartbeat = datetime.fromtimestamp(server_now(self.connection), UTC)
         self.birth_date = self.birth_date or self.last_heartbeat
         with self.connection.pipeline() as pipeline:
-            pipeline.hset(self.key, mapping=self.serialize())
+            pipeline.hset(self.key, mapping={**self.serialize(), "release": release()})
             register(self, pipeline)
             pipeline.execute()
         self._leases.heartbeat(WorkerStatus.IDLE)
@@ -279,7 +282,7 @@ def run_worker(
     `parent` ends, this one receives SIGTERM.
 
     Raises:
-        SettingsError: An active study uses another version of the wire format.
+        SettingsError: An active study names a strategy that this worker may not import.
         DataError: Its candles are missing here, or differ.
     """
     if parent is not None:

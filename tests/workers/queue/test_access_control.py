@@ -23,6 +23,7 @@ from workers.monitoring.queue_history import read_history, record_sample
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.failed_jobs import failed_jobs, requeue
+from workers.queue.study_marks import StudyMark, forget_from, read_mark, write_mark
 from workers.queue.worker_losses import count_loss
 from workers.web.metrics import MetricsCollector
 from workers.web.topics import TopicStore
@@ -85,6 +86,9 @@ def test_the_shipped_acl_allows_every_command_of_the_product(restricted: str, pl
     connection.zadd("rq:failed:trials", {job.job_id: time.time() + 86_400})
     losses = [count_loss(connection, here.study, job.job_id, UNSIGNED) for _ in range(2)]
     bucket = asyncio.run(_reserve(restricted))
+    failed = [each.job for each in failed_jobs(here.queue)]
+    write_mark(connection, here.study, StudyMark(database="d", host="h", committed=3, seen=0.0))
+    mark, forgotten = read_mark(connection, here.study), forget_from(here.queue, here.study, here.trials)
     worker.terminate()
     worker.wait(timeout=60)
 
@@ -92,9 +96,10 @@ def test_the_shipped_acl_allows_every_command_of_the_product(restricted: str, pl
     assert snapshot.finished == here.trials
     assert [moment.workers for moment in read_history(connection)] == [1]
     assert (clean_again, losses) == ([], [0, 0])
-    assert [each.job for each in failed_jobs(here.queue)] == [job.job_id]
+    assert failed == [job.job_id]
     assert requeue(here.queue) == []
     assert bucket >= 0
+    assert (mark.committed, forgotten) == (3, 1), "the failed job of trial 99"
     assert connection.smembers("rq:workers:trials") == set(), "it has taken its name away"
     Standby(connection, here.storage, lambda run: ["false"]).log_unknown()
     connection.close()
