@@ -1,7 +1,6 @@
 """The worker: takes jobs, has its work horse evaluate them and submits results. It needs Redis and candles only.
 
-RQ and its tools see an ordinary worker. Its loop replaces RQ's: two round trips to Redis per job, a work horse that
-lives for many jobs, and no code path that data in Redis can choose.
+Its loop replaces RQ's: two round trips to Redis per job, and no code path that data in Redis can choose.
 """
 
 import logging
@@ -78,7 +77,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     ) -> None:
         self._queue = TrialQueue(connection=connection)
         super().__init__([self._queue], name=evaluator.worker, connection=connection)
-        self._settings, self._signer = settings, signer
+        self._settings, self._signer, self._others = settings, signer, OtherReleases()
         self._leases = LeaseClient(
             self._queue,
             name=self.name,
@@ -92,7 +91,6 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         )
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._suspension, self._outage, self._heartbeat = Suspension(worker=self.name), RedisOutage(), own_heartbeat()
-        self._others = OtherReleases()
         load_prctl()
 
     # The options are those of RQ's loop; none applies here.
@@ -193,8 +191,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """Publish this worker's processor time and memory every `idle_seconds`."""
         if time.monotonic() < self._next_usage:
             return
-        self._next_usage, fields = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid).fields()
-        self._retry(lambda: self.connection.hset(self.key, mapping=fields))
+        self._next_usage = time.monotonic() + self._settings.idle_seconds
+        self._retry(lambda: self.connection.hset(self.key, mapping=used(self.horse_pid).fields()))
 
     def _renew(self, leased: LeasedJob) -> None:
         """Renew the lease; if Redis does not answer, the result is submitted later all the same."""
