@@ -60,8 +60,8 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
 
     The embedded server runs until its last user ends. The queue history is saved when the block ends.
     """
-    if loaded.redis_url:
-        yield loaded.redis_url.get_secret_value()
+    if url := loaded.redis_server:
+        yield url
         return
     # Imported here: most commands need no server, and these modules are slow to import.
     from tradeschool.embedded_valkey.server import EmbeddedValkey

@@ -29,6 +29,7 @@ from tradeschool.settings.sections import (
     WorkSettings,
     secret_of,
 )
+from tradeschool.settings.services import DatabaseSettings, RedisSettings
 from tradeschool.settings.urls import sqlite_url
 
 PREFIX = "TRADESCHOOL_"
@@ -69,7 +70,7 @@ class Settings(BaseSettings):
     state_dir: UserPath = Path(".tradeschool")
     """Folder of the embedded services: Valkey's files, the SQLite study, locks and logs."""
     redis_url: SecretStr | None = None
-    """redis://, rediss:// or unix:// URL of a Redis or Valkey server; unset starts the embedded server."""
+    """URL of Redis or Valkey: redis://, rediss:// (TLS), unix://, redis-sentinel://; unset: the embedded server."""
     storage_url: SecretStr | None = None
     """SQLAlchemy URL of the Optuna study; unset uses SQLite in `state_dir`."""
     oanda_api_token: SecretStr | None = None
@@ -84,6 +85,8 @@ class Settings(BaseSettings):
     """Log format on standard error: text or JSON lines."""
     instruments: tuple[InstrumentSettings, ...] = ()
     """Instruments that no provider lists, or with another tick or calendar: one `[[instruments]]` table each."""
+    redis: RedisSettings = RedisSettings()
+    database: DatabaseSettings = DatabaseSettings()
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
     serve: ServeSettings = ServeSettings()
@@ -112,10 +115,26 @@ class Settings(BaseSettings):
 
     @property
     def storage(self) -> str:
-        """SQLAlchemy URL of the study, including its password; do not display it."""
-        if self.storage_url:
-            return self.storage_url.get_secret_value()
-        return sqlite_url(self.state_dir.resolve() / "study.sqlite3")
+        """SQLAlchemy URL of the study, including its password; do not display it.
+
+        Raises:
+            SettingsError: if a file of `database` cannot be read.
+        """
+        url = self.storage_url.get_secret_value() if self.storage_url else None
+        return self.database.complete(url or sqlite_url(self.state_dir.resolve() / "study.sqlite3"))
+
+    @property
+    def redis_server(self) -> str | None:
+        """URL of the configured Redis server, including its password; None for the embedded server.
+
+        Raises:
+            SettingsError: if a file of `redis` cannot be read, or the URL has no use for it.
+        """
+        if self.redis_url:
+            return self.redis.complete(self.redis_url.get_secret_value())
+        if given := [name for name, value in self.redis if value is not None]:
+            raise SettingsError(f"redis.{given[0]} needs a server of your own; set redis_url")
+        return None
 
     def oanda_token(self) -> str | None:
         """Return the OANDA API token, None if it is not configured.

@@ -13,7 +13,7 @@ from tradeschool.plain_text import plain, plain_error
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed
 from workers.queue.job_allowlist import JobRefused, TrialJob
-from workers.queue.messages import BATCHES, Arrays, Batch, BatchResult, Prepared
+from workers.queue.messages import BATCHES, Arrays, Batch, BatchResult, Prepared, require_release
 from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager
@@ -40,6 +40,8 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         """`refusal_seconds` is the pause after a refused batch, in which other workers can take it."""
         self._evaluator, self._horses, self._signer = evaluator, horses, signer
         self._worker, self._refusal_seconds = worker, refusal_seconds
+        self._not_imported = ""
+        """The last study whose strategy could not be imported."""
 
     def evaluate(
         self, job: TrialJob, *, renew: Callable[[], None], is_ending: Callable[[], bool]
@@ -49,7 +51,7 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         `renew` is called again and again meanwhile; `is_ending` says whether the worker was told to end.
 
         Raises:
-            BatchNotStarted, StopRequested, RedisError: The job was not evaluated.
+            BatchNotStarted, OtherRelease, StopRequested, RedisError: The job was not evaluated.
         """
         try:
             batch = self._parsed(job)
@@ -71,11 +73,20 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             time.sleep(self._refusal_seconds)  # another worker may succeed
         return batch.study, outcome
 
+    def log_level_of(self, reason: str, study: str) -> int:
+        """The log level of a failure: a failed import concerns every job of a study, so only the first warns."""
+        if not reason.startswith(NOT_IMPORTED):
+            return logging.WARNING
+        is_known, self._not_imported = study == self._not_imported, study
+        return logging.INFO if is_known else logging.WARNING
+
     def _parsed(self, job: TrialJob) -> Batch:
         """The batch of a job, with a valid signature for its kind."""
         payload = job.payload()
         form = BATCHES[job.function]
-        return form.parse(self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS))
+        content = self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS)
+        require_release(content)
+        return form.parse(content)
 
     def _refuse(self, batch: Batch, error: DataError) -> WorkHorseResult:
         log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})

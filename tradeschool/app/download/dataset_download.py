@@ -130,9 +130,10 @@ def shared_limit_of(settings: Settings) -> str | None:
     """
     if not settings.fetch.shared_limit:
         return None
-    if settings.redis_url is None:
+    url = settings.redis_server
+    if url is None:
         raise SettingsError("fetch.shared_limit needs a Redis server that all fetchers can reach; set redis_url")
-    return settings.redis_url.get_secret_value()
+    return url
 
 
 async def download(

@@ -85,6 +85,7 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "results_dir": lambda: _writable(settings.results_dir),
         "state_dir": lambda: _writable(settings.state_dir),
         "queue": lambda: _queue(settings),
+        "study": lambda: _study(settings),
         **{name: partial(_probe_provider, name, settings) for name in sorted({each.name for each in load().values()})},
         "OANDA token": lambda: "set" if settings.oanda_token() else "not set: OANDA datasets cannot be fetched",
     }
@@ -92,14 +93,22 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
 
 def _queue(settings: Settings) -> str:
     """Check that the configured server is suitable for the queue; the embedded server always is."""
-    if settings.redis_url is None:
+    url = settings.redis_server
+    if url is None:
         return "embedded server"
     # Imported here: most checks need no server, and the client is slow to import.
     from workers.queue.server_check import connect_to_work, require_fit
 
-    url = settings.redis_url.get_secret_value()
     with connect_to_work(url) as connection:
         return require_fit(connection, url)
+
+
+def _study(settings: Settings) -> str:
+    """Check the study database: file system, connection, TLS, schema and permissions."""
+    # Imported here: `config show` needs no database, and the library is slow to import.
+    from optimizer.runs.database_check import check_database
+
+    return check_database(settings.storage)
 
 
 def _probe_provider(provider: str, settings: Settings) -> str:
