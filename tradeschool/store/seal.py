@@ -119,6 +119,14 @@ class Seal(_StrictModel):
         """Fraction of the expected candles that is stored: slots in which the market traded."""
         return 1.0 - self.missing / self.expected if self.expected else 1.0
 
+    def has_candles_of(self, other: "Seal") -> bool:
+        """Whether both seals list the same files, gaps and range; time and source may differ."""
+        mine, theirs = (
+            (each.dataset, each.window, each.gaps, [(file.path, file.sha256) for file in each.files])
+            for each in (self, other)
+        )
+        return mine == theirs
+
 
 def slots_in(times: NDArray[np.int64], gaps: Iterable[Gap]) -> NDArray[np.bool_]:
     """Return a mask of the times, ascending Unix seconds, that lie in a gap; shape (n_times,)."""

@@ -4,13 +4,16 @@
     <root>/coinbase/BTC-USD/M5/20200101-20240101.seal.json             seal, written last: the range is complete
     <root>/.staging/                                                   temporary files
 
-Parquet is read with pyarrow on one thread and returned as NumPy columns, because worker processes fork, and a forked
+With data in a bucket, the folder has copies of the seals, and the candles are in a cache; see
+`tradeschool.store.bucket_folder`. Parquet is read with pyarrow on one thread and returned as NumPy columns, because worker processes fork, and a forked
 child of a process that has used polars hangs. `tradeschool.store.frame_store` writes files and reads polars frames.
 """
 
 import copy
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -26,12 +29,16 @@ from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.shipped import INSTRUMENTS
 from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.object_storage.bucket_config import DataLocation
 from tradeschool.ohlcv.arrays import CandleArrays, are_among, no_candles, number_names
+from tradeschool.store.bucket_folder import BucketFolder
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal, slots_in
 
 SEAL_SUFFIX = ".seal.json"
 HOLDOUT_FOLDER = "holdout"
 """Folder below the data folder: root of the separate store of the holdout period, which a search never reads."""
+DATASETS_FOLDER = "datasets"
+"""Folder of all other seals in a bucket."""
 FETCH = "tradeschool fetch"
 FETCH_SEALED = f"{FETCH} --holdout"
 GAPS_NAMED = 3
@@ -45,9 +52,29 @@ class Store:
     downloads the data; error messages recommend it.
     """
 
-    def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
-        self.root = root
-        self.closed, self._fetched_by = closed, fetched_by
+    def __init__(
+        self,
+        place: Path | DataLocation,
+        *,
+        closed: Window | None = None,
+        fetched_by: str = FETCH,
+        section: str = DATASETS_FOLDER,
+    ) -> None:
+        """`section` is the folder of the seals in a bucket."""
+        self.location = place if isinstance(place, DataLocation) else DataLocation(place)
+        self.root = self.location.root
+        """The data folder; with data in a bucket, the folder of its seals and of the page ledger."""
+        self.closed, self._fetched_by, self._section = closed, fetched_by, section
+        bucket = self.location.bucket
+        self.bucket = BucketFolder(bucket, self.root, section) if bucket else None
+
+    @classmethod
+    def of(cls, store: "Store") -> Self:
+        """Return the datasets of another store, as a store of this class."""
+        return cls(store.location, closed=store.closed, fetched_by=store._fetched_by, section=store._section)
+
+    def __str__(self) -> str:
+        return str(self.bucket or self.root)
 
     def with_closed(self, window: Window) -> Self:
         """Return the same store with `window` as the only range that cannot be read."""
@@ -61,6 +88,7 @@ class Store:
 
     def dataset_names(self) -> list[str]:
         """Return the names of all datasets with a folder, sealed or not, in alphabetical order."""
+        self.refresh()
         folders = {path.parent for path in self.root.glob(f"*/*/*/*{SEAL_SUFFIX}")}
         folders |= {path.parent.parent for path in self.root.glob("*/*/*/year=*/*.parquet")}
         return sorted("/".join(folder.relative_to(self.root).parts) for folder in folders)
@@ -70,9 +98,14 @@ class Store:
 
         Raises:
             StoreUnwritable: if the seal cannot be written.
+            SealConflict: if another fetcher has sealed other candles of the range in the same bucket.
         """
         path = self.folder(dataset) / f"{seal.window.name}{SEAL_SUFFIX}"
-        publish_text(self.root, path, seal.model_dump_json(indent=1) + "\n")
+        text = seal.model_dump_json(indent=1) + "\n"
+        if self.bucket:
+            self.bucket.publish_seal(path.relative_to(self.root).as_posix(), seal, text)
+        else:
+            publish_text(self.root, path, text)
 
     def unseal(self, dataset: Dataset, window: Window) -> None:
         """Remove the seal of a range; its files remain until they are replaced."""
@@ -83,7 +116,11 @@ class Store:
         return [path for path in self._seal_paths(dataset) if not is_readable(path, dataset)]
 
     def discard(self, paths: Sequence[Path]) -> None:
-        """Remove files of a dataset durably (fsync)."""
+        """Remove files of a dataset durably (fsync), those of a bucket there, too."""
+        if self.bucket:
+            for path in paths:
+                self.bucket.remove_seal(path.relative_to(self.root).as_posix())
+            return
         for path in paths:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in paths}:
@@ -160,7 +197,7 @@ class Store:
         if missing:
             parts = ", ".join(str(part) for part in missing)
             raise DataIncomplete(
-                f"{dataset}: {parts} is not sealed in {self.root}; run: "
+                f"{dataset}: {parts} is not sealed in {self}; run: "
                 f"{fetch_command([dataset], Window(missing[0].start, missing[-1].end))}"
             )
 
@@ -202,13 +239,42 @@ class Store:
             ForeignFile: if a file cannot be read.
         """
         tables = [
-            _read_parquet(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
+            self._read(dataset, file, part) for file, part in self.parts(dataset, window)
         ]
         if not tables:
             return no_candles(dataset)
         columns = {name: np.concatenate([table[name] for table in tables]) for name in ("ts", *number_names(dataset))}
         half_spread = columns.pop("half_spread", None)
         return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
+
+    def _read(
+        self, dataset: Dataset, file: PartFile, part: Window
+    ) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+        with self.opened(dataset, file) as path:
+            return _read_parquet(path, dataset, part)
+
+    @contextmanager
+    def opened(self, dataset: Dataset, file: PartFile) -> Iterator[Path]:
+        """Yield the path of a file for the block; a file of a bucket is downloaded first and has its digest.
+
+        Raises:
+            ForeignFile: if the bucket does not have it.
+            ServiceUnreachable: if the bucket does not answer or refuses.
+        """
+        if self.bucket:
+            with self.bucket.opened(file) as path:
+                yield path
+        else:
+            yield self.folder(dataset) / file.path
+
+    def refresh(self, *, at_once: bool = False) -> None:
+        """Copy the seals of a bucket that have changed; a local store is always up to date.
+
+        Raises:
+            ServiceUnreachable: if the bucket does not answer or refuses.
+        """
+        if self.bucket:
+            self.bucket.refresh(at_once=at_once)
 
     def digest(self, dataset: Dataset, window: Window) -> str:
         """Return a hexadecimal SHA-256 digest of a sealed window; equal digests mean equal candles.
@@ -232,15 +298,21 @@ class Store:
         seals = self.seals(dataset)
         for seal in seals:
             for file in seal.files:
-                self.check(dataset, file)
+                if self.bucket:
+                    self.bucket.verify(file)
+                else:
+                    self.check(dataset, file)
         return seals
 
     def check(self, dataset: Dataset, file: PartFile) -> None:
-        """Check a file against its digest.
+        """Check a file against its digest; of a file that is in a bucket only, check its size.
 
         Raises:
             ForeignFile: if the file is missing, unreadable or changed.
         """
+        if self.bucket:
+            self.bucket.require(file)
+            return
         path = self.folder(dataset) / file.path
         try:
             found = sha256_of(path)
@@ -264,6 +336,7 @@ class Store:
         return [seal.window for seal in self.seals(dataset) if all(self.holds(dataset, file) for file in seal.files)]
 
     def _seal_paths(self, dataset: Dataset) -> list[Path]:
+        self.refresh()
         return sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))
 
     def check_files(self, dataset: Dataset, window: Window) -> None:
@@ -297,9 +370,11 @@ class Store:
         return sorted(parts, key=lambda part: part[1])
 
 
-def holdout_store(data_dir: Path) -> Store:
-    """Return the store of the holdout period below a data folder."""
-    return Store(data_dir / HOLDOUT_FOLDER, fetched_by=FETCH_SEALED)
+def holdout_store(place: Path | DataLocation) -> Store:
+    """Return the store of the holdout period below a data folder or in a bucket."""
+    location = place if isinstance(place, DataLocation) else DataLocation(place)
+    below = replace(location, root=location.root / HOLDOUT_FOLDER)
+    return Store(below, fetched_by=FETCH_SEALED, section=HOLDOUT_FOLDER)
 
 
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:

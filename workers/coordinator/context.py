@@ -16,12 +16,13 @@ from tradeschool.errors import DataError, DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.object_storage.bucket_config import DataLocation
 from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
 from tradeschool.store.inventory import shares_of
-from tradeschool.store.store import FETCH_SEALED, fetch_command
+from tradeschool.store.store import FETCH_SEALED, HOLDOUT_FOLDER, fetch_command
 from workers.connection.signing import UNSIGNED, Signer
 
 NAMED = 3
@@ -48,7 +49,7 @@ class RunContext:
         """The context of the settings, with that store."""
         return cls(
             store=store,
-            holdout=holdout_store(settings.data_dir),
+            holdout=holdout_store(settings.data_location()),
             results_dir=settings.results_dir,
             storage_url=settings.storage,
             min_coverage=settings.min_coverage,
@@ -60,10 +61,10 @@ class RunContext:
         """As JSON for `from_json` in another process; without the signer, because that process does not use Redis."""
         closed = self.store.closed
         return {
-            "root": str(self.store.root),
+            "location": self.store.location.as_json(),
+            "holdout": self.holdout.location.as_json(),
             "columns": str(self.store.columns) if isinstance(self.store, CachedStore) else None,
             "closed": [closed.start.isoformat(), closed.end.isoformat()] if closed else None,
-            "holdout": str(self.holdout.root),
             "results_dir": str(self.results_dir),
             "storage_url": self.storage_url,
             "min_coverage": self.min_coverage,
@@ -73,11 +74,12 @@ class RunContext:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "RunContext":
         """Restore a context from `as_json`."""
-        root, columns = Path(content["root"]), content["columns"]
+        location, holdout = (DataLocation.from_json(content[name]) for name in ("location", "holdout"))
+        columns = content["columns"]
         closed = Window(*map(datetime.fromisoformat, content["closed"])) if content["closed"] else None
         return cls(
-            store=CachedStore(root, Path(columns), closed=closed) if columns else Store(root, closed=closed),
-            holdout=Store(Path(content["holdout"]), fetched_by=FETCH_SEALED),
+            store=CachedStore(location, Path(columns), closed=closed) if columns else Store(location, closed=closed),
+            holdout=Store(holdout, fetched_by=FETCH_SEALED, section=HOLDOUT_FOLDER),
             results_dir=Path(content["results_dir"]),
             storage_url=content["storage_url"],
             min_coverage=content["min_coverage"],

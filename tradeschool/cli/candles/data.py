@@ -53,7 +53,7 @@ def status(*, as_json: bool) -> None:
         print_json([row.to_json() for row in rows])
         return
     if not rows:
-        console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
+        console().print(f"no sealed candles in {store}; run: tradeschool fetch")
         return
     table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "density", "gaps", "findings", "")
     for row in rows:

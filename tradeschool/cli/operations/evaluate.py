@@ -15,6 +15,7 @@ from optimizer.runs import fingerprint
 from optimizer.strategies.protocol import load
 from optimizer.strategies.time_limit import IMPORT_FACTOR
 from tradeschool.app.context import load_settings, redis_url_of, searched_candles_of
+from tradeschool.object_storage.helper import this_process_forks
 from tradeschool.settings.signing_key import signing_key
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
@@ -32,6 +33,7 @@ MEGABYTE = 1_000_000
 @click.option("--parent", type=int, help="Process ID of the parent; the worker ends with it.")
 def evaluate(parent: int | None) -> None:
     """Run one worker until interrupted; it finishes a running trial first."""
+    this_process_forks()
     settings = load_settings()
     if parent is None:
         continue_guarded()

@@ -60,7 +60,7 @@ def init(
         named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
-        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_dir), strategy)
+        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_location()), strategy)
         words = ["tradeschool", "init", "--pairs", pairs, "--from", first]
         others = {"--to": last, "--timeframes": timeframes, "--strategy": strategy}
         words += [word for option, value in others.items() if value for word in (option, value)]
@@ -84,7 +84,8 @@ def init(
 def _settings_of(settings: Settings, out: Path) -> str:
     """Return the settings file; in another folder than the current one, it names the data folder by its full path."""
     is_here = out.resolve() == Path.cwd()
-    return settings_text(settings, {} if is_here else {("data_dir",): settings.data_dir.resolve()})
+    data_dir = settings.data_dir if isinstance(settings.data_dir, BucketUrl) else settings.data_dir.resolve()
+    return settings_text(settings, {} if is_here else {("data_dir",): data_dir})
 
 
 def _write(folder: Path, path: Path, text: str) -> None:

@@ -139,7 +139,7 @@ def _candles(dataset: Dataset, is_named: bool, asked: TimeRange | None, warm_up:
     store = candles_of(load_settings())
     sealed = [seal.window for seal in store.seals(dataset)]
     if not sealed and not asked:
-        raise DataIncomplete(f"{dataset}: no sealed candles in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{dataset}: no sealed candles in {store}; run: tradeschool fetch")
     chosen = window_among(asked, sealed) if asked else sealed[0]
     store.require(dataset, chosen)
     return prepare(store.arrays(dataset, chosen), chosen, warm_up)
