@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from tradeschool.atomic_files import publish
-from tradeschool.errors import ForeignFile, SealConflict
+from tradeschool.errors import ForeignFile, SealConflict, ServiceUnreachable, StorageRefused
 from tradeschool.markets.instrument_file import FILE_NAME, merge_into
 from tradeschool.object_storage.bucket_config import BucketConfig
 from tradeschool.object_storage.cache import ObjectCache
@@ -31,6 +31,8 @@ from tradeschool.store.seal import PartFile, Seal
 INDEX_NAME = ".bucket.json"
 """File in the local root with the version of each object that it has."""
 LOCK_NAME = ".bucket.lock"
+STALE_SECONDS = 3_600.0
+"""Age up to which the local copy of the seals is used while the bucket does not answer; candles have digests."""
 LARGEST_TEXT = 32 << 20
 """Bytes of a seal or of the instruments at most."""
 KNOWN_KEY = re.compile(r"(?:(?:[A-Za-z0-9][A-Za-z0-9_.-]*/){3}[A-Za-z0-9][A-Za-z0-9_-]*\.seal\.json|instruments\.json)")
@@ -61,7 +63,9 @@ class BucketFolder:
         with self._locked():
             if not at_once and self._is_fresh():
                 return
-            known, found = self._index(), self._listed()
+            known, found = self._index(), self._listed(at_once=at_once)
+            if found is None:
+                return
             for key, info in found.items():
                 if known.get(key) != info.version or not (self._root / key).exists() and info.size:
                     known[key] = self._copy(key)
@@ -222,9 +226,20 @@ class BucketFolder:
             self._forget(key)
         return version
 
-    def _listed(self) -> Mapping[str, ObjectInfo]:
-        found = {each.key.removeprefix(f"{self._section}/"): each for each in self._reader().listing(self._section)}
-        return {key: info for key, info in found.items() if KNOWN_KEY.fullmatch(key)}
+    def _listed(self, *, at_once: bool) -> Mapping[str, ObjectInfo] | None:
+        """Return the objects of the section, None if the bucket does not answer and the local copy is young enough."""
+        try:
+            found = self._reader().listing(self._section)
+        except StorageRefused:
+            raise
+        except ServiceUnreachable as error:
+            age = self._age()
+            if at_once or age is None or age > STALE_SECONDS:
+                raise
+            log.warning("%s; using the seals of %.0f s ago", error, age, extra={"action": "stale_seals"})
+            return None
+        keys = {each.key.removeprefix(f"{self._section}/"): each for each in found}
+        return {key: info for key, info in keys.items() if KNOWN_KEY.fullmatch(key)}
 
     def _key(self, key: str) -> str:
         return f"{self._section}/{key}"
@@ -242,23 +257,27 @@ class BucketFolder:
         return ObjectClient(self._config)
 
     def _is_fresh(self) -> bool:
-        with suppress(OSError):
-            return 0 <= time.time() - (self._root / INDEX_NAME).stat().st_mtime < self._config.refresh_seconds
-        return False
+        age = self._age()
+        return age is not None and age < self._config.refresh_seconds
+
+    def _age(self) -> float | None:
+        """Return the seconds since the last comparison with the bucket, None if there was none."""
+        try:
+            age = time.time() - (self._root / INDEX_NAME).stat().st_mtime
+        except OSError:
+            return None
+        return age if age >= 0 else None
 
     def _locked(self) -> AbstractContextManager[None]:
         return locked(self._root / LOCK_NAME, f"reading the seals of {self}")
 
     def _index(self) -> dict[str, str]:
-        with suppress(OSError, ValueError):
-            content = json.loads((self._root / INDEX_NAME).read_bytes())
-            if content["url"] == str(self._config.url):
-                return dict(content["versions"])
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return dict(json.loads((self._root / INDEX_NAME).read_bytes())["versions"])
         return {}
 
     def _write_index(self, versions: Mapping[str, str]) -> None:
-        text = json.dumps({"url": str(self._config.url), "versions": versions})
-        self._write_local(INDEX_NAME, text.encode())
+        self._write_local(INDEX_NAME, json.dumps({"versions": versions}).encode())
 
     def _write_local(self, key: str, body: bytes) -> None:
         publish(self._root, self._root / key, lambda temporary: _write_bytes(temporary, body))

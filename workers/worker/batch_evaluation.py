@@ -8,7 +8,7 @@ from typing import Generic
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, ServiceUnreachable
 from tradeschool.plain_text import plain, plain_error
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed
@@ -62,6 +62,10 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             outcome = self._horses.evaluate(batch, timeout, is_first=is_first, renew=renew, is_ending=is_ending)
         except DataError as error:
             return batch.study, self._refuse(batch, error)
+        except ServiceUnreachable as error:  # the bucket of the candles; the job goes back to the queue
+            log.error("%s", error, extra={"action": "candles_unreachable", "study": batch.study})
+            time.sleep(self._refusal_seconds)
+            raise BatchNotStarted from error
         except (StopRequested, RedisError, BatchNotStarted):
             raise
         except Exception as error:  # preparing a level may fail in many ways; the worker survives them

@@ -19,6 +19,7 @@ from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import find_instrument
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
 from tradeschool.markets.timerange import parse_day, settled_day
+from tradeschool.object_storage.bucket_url import BucketUrl
 from tradeschool.settings.model import SETTINGS_FILE, Settings
 from tradeschool.store import Store
 from tradeschool.views.terminal import say
