@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
-from optimizer.curriculum.attempts import RetryPlan, at_attempt, plan_retry, relaxed_by
+from optimizer.curriculum.attempts import at_attempt, relaxed_by
 from optimizer.curriculum.earlier_choices import (
     EarlierChoice,
     Inheritance,
@@ -24,6 +24,7 @@ from optimizer.curriculum.earlier_choices import (
     window_before,
 )
 from optimizer.curriculum.inheritance import starting_points
+from optimizer.curriculum.retry_plan import RetryPlan, plan_retry
 from optimizer.curriculum.state_machine import (
     Attempt,
     LevelSpec,
@@ -43,11 +44,12 @@ from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.space import search_space
 from optimizer.validation.analyses.null_test import null_test_of
 from optimizer.validation.analyses.surrogate_markets import surrogate
+from optimizer.validation.attempt_findings import AttemptCase, AttemptFindings, PreviousLevel
 from optimizer.validation.checks.mandate import mandate_checks
+from optimizer.validation.evaluated_winner import EvaluatedWinner
 from optimizer.validation.evidence import Evidence, NullRun, NullTest
 from optimizer.validation.evidence_collection import (
     NOT_REACHED,
-    EvaluatedWinner,
     counted_trials,
     daily_returns,
     gather_evidence,
@@ -60,7 +62,7 @@ from optimizer.validation.recommendation import (
     needs_null_test,
     recommend,
 )
-from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
+from optimizer.validation.verdict import judge_attempt
 from optimizer.validation.walk_forward import SearchedWindow
 
 NO_HOLDOUT = "no candles of the holdout period were given"

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import click
 from rich.table import Table
 
-from optimizer.curriculum.attempts import trials_by_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
+from optimizer.curriculum.retry_plan import trials_by_attempt
 from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import window_level

@@ -9,7 +9,7 @@ from pydantic import JsonValue, ValidationError
 
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.report.files import write_escalation, write_lineage, write_null_test, write_report
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.validation.analyses.null_test import null_test_of
 from optimizer.validation.evidence import NullRun
 from optimizer.validation.recommendation import needs_null_test

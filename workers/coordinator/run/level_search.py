@@ -9,7 +9,7 @@ from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copy_trials
 from optimizer.level.spec import Level, Parameters
 from optimizer.level.walk_forward import last_search
-from optimizer.runs.run_store import AttemptRow, RunRecord, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from workers.connection.reconnect import Outage
