@@ -11,29 +11,37 @@ child of a process that has used polars hangs. `tradeschool.store.frame_store` w
 import copy
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tradeschool.atomic_files import publish_text, sha256_of, sync
-from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, first_line
+from tradeschool.atomic_files import sync
+from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.shipped import INSTRUMENTS
 from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.ohlcv.arrays import CandleArrays, are_among, no_candles, number_names
-from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal, slots_in
+from tradeschool.store.candle_columns import read_columns
+from tradeschool.store.fetch_command import FETCH, FETCH_SEALED, fetch_command
+from tradeschool.store.seal import (
+    SEAL_SUFFIX,
+    PartFile,
+    Seal,
+    check_digest,
+    is_readable,
+    read_seals,
+    seal_path,
+    seal_paths,
+    slots_in,
+    write_seal,
+)
 
-SEAL_SUFFIX = ".seal.json"
 HOLDOUT_FOLDER = "holdout"
 """Folder below the data folder: root of the separate store of the holdout period, which a search never reads."""
-FETCH = "tradeschool fetch"
-FETCH_SEALED = f"{FETCH} --holdout"
 GAPS_NAMED = 3
 """Maximum number of gaps in an error message."""
 
@@ -71,16 +79,15 @@ class Store:
         Raises:
             StoreUnwritable: if the seal cannot be written.
         """
-        path = self.folder(dataset) / f"{seal.window.name}{SEAL_SUFFIX}"
-        publish_text(self.root, path, seal.model_dump_json(indent=1) + "\n")
+        write_seal(self.root, self.folder(dataset), seal)
 
     def unseal(self, dataset: Dataset, window: Window) -> None:
         """Remove the seal of a range; its files remain until they are replaced."""
-        self.discard([self.folder(dataset) / f"{window.name}{SEAL_SUFFIX}"])
+        self.discard([seal_path(self.folder(dataset), window)])
 
     def unreadable_seals(self, dataset: Dataset) -> list[Path]:
         """Return the seal files of a dataset that cannot be read or belong to another dataset."""
-        return [path for path in self._seal_paths(dataset) if not is_readable(path, dataset)]
+        return [path for path in seal_paths(self.folder(dataset)) if not is_readable(path, dataset)]
 
     def discard(self, paths: Sequence[Path]) -> None:
         """Remove files of a dataset durably (fsync)."""
@@ -103,8 +110,7 @@ class Store:
         Raises:
             ForeignFile: if a seal cannot be read or belongs to another dataset.
         """
-        found = [read_seal(path, dataset) for path in self._seal_paths(dataset)]
-        return sorted(found, key=lambda seal: (seal.start, seal.end))
+        return read_seals(self.folder(dataset), dataset)
 
     def stamp(self, dataset: Dataset) -> tuple[tuple[str, int, int], ...]:
         """Return names, times and sizes of a dataset's seals, which change with every added, replaced or removed seal.
@@ -112,7 +118,7 @@ class Store:
         Raises:
             OSError: if the folder cannot be read.
         """
-        looks = [(path.name, path.stat()) for path in self._seal_paths(dataset)]
+        looks = [(path.name, path.stat()) for path in seal_paths(self.folder(dataset))]
         return tuple((name, look.st_mtime_ns, look.st_size) for name, look in looks)
 
     def holds_all(self, wanted: Iterable[DatasetRange]) -> bool:
@@ -202,7 +208,7 @@ class Store:
             ForeignFile: if a file cannot be read.
         """
         tables = [
-            _read_parquet(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
+            read_columns(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
         ]
         if not tables:
             return no_candles(dataset)
@@ -241,18 +247,7 @@ class Store:
         Raises:
             ForeignFile: if the file is missing, unreadable or changed.
         """
-        path = self.folder(dataset) / file.path
-        try:
-            found = sha256_of(path)
-        except OSError as error:
-            raise ForeignFile(
-                f"{path}: {error.strerror}, but its seal lists it; run {self._fetched_by} to download it again"
-            ) from error
-        if found != file.sha256:
-            raise ForeignFile(
-                f"{path}: changed since it was sealed (sha256 {found[:12]}..., expected {file.sha256[:12]}...); "
-                f"run {self._fetched_by} to download it again"
-            )
+        check_digest(self.folder(dataset), file, self._fetched_by)
 
     def unknown_files(self, dataset: Dataset) -> list[Path]:
         """Return parquet files that no seal lists: never read, possibly of a download in progress."""
@@ -262,9 +257,6 @@ class Store:
 
     def _sound_windows(self, dataset: Dataset) -> list[Window]:
         return [seal.window for seal in self.seals(dataset) if all(self.holds(dataset, file) for file in seal.files)]
-
-    def _seal_paths(self, dataset: Dataset) -> list[Path]:
-        return sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))
 
     def check_files(self, dataset: Dataset, window: Window) -> None:
         """Check all files of a sealed window against their digests.
@@ -292,7 +284,7 @@ class Store:
             return parts
         for seal in self.seals(dataset):
             for piece in _overlaps(whole, seal.window, taken):
-                parts += [(file, year) for file, year in _years(seal, piece)]
+                parts += seal.files_of(piece)
                 taken = merge([*taken, piece])
         return sorted(parts, key=lambda part: part[1])
 
@@ -302,44 +294,6 @@ def holdout_store(data_dir: Path) -> Store:
     return Store(data_dir / HOLDOUT_FOLDER, fetched_by=FETCH_SEALED)
 
 
-def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
-    """Return the command line that fetches a range of an instrument's datasets, in whole days."""
-    last = window.end + timedelta(days=1) - timedelta(microseconds=1)
-    timeframes = ",".join(dict.fromkeys(dataset.timeframe.name for dataset in datasets))
-    return (
-        f"{FETCH} --pairs {_pair_argument(datasets[0].instrument)} --timeframes {timeframes} "
-        f"--timerange {window.start:%Y%m%d}-{last:%Y%m%d}"
-    )
-
-
-def _pair_argument(instrument: Instrument) -> str:
-    return instrument.pair if instrument in INSTRUMENTS else instrument.full_name
-
-
 def _overlaps(window: Window, sealed: Window, taken: list[Window]) -> list[Window]:
     shared = window.overlap(sealed)
     return subtract(shared, taken) if shared else []
-
-
-def _years(seal: Seal, piece: Window) -> Iterable[tuple[PartFile, Window]]:
-    by_year = {int(file.path.split("/")[0].removeprefix("year=")): file for file in seal.files}
-    return [(by_year[year], part) for year, part in piece.years() if year in by_year]
-
-
-def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    # Imported here because the fetcher does not read columns; the import costs it a seventh of memory and start time.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # ParquetFile, because read_table also imports pyarrow.dataset and, if installed, pandas.
-        with pq.ParquetFile(path) as file:
-            names = ["ts", *number_names(dataset)]
-            # `read` ignores missing columns, `select` does not.
-            table = file.read(columns=names, use_threads=False).select(names)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise ForeignFile(f"{path}: cannot be read as candles: {first_line(error)}") from error
-    seconds = table["ts"].cast(pa.int64()).to_numpy() // 1_000_000
-    first, last = np.searchsorted(seconds, [window.start_seconds, window.end_seconds])
-    columns = {name: table[name].to_numpy()[first:last] for name in number_names(dataset)}
-    return {"ts": seconds[first:last], **columns}

@@ -20,8 +20,8 @@ from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
+from tradeschool.store.fetch_command import FETCH_SEALED, fetch_command
 from tradeschool.store.inventory import shares_of
-from tradeschool.store.store import FETCH_SEALED, fetch_command
 from workers.connection.signing import UNSIGNED, Signer
 
 NAMED = 3

@@ -20,7 +20,7 @@ from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.processes.worker_guard import continue_guarded
 from workers.queue.server_check import connect_to_work
-from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.evaluator import Evaluator, StrategyImports
 from workers.work_horse.shared_arrays import share
 from workers.work_horse.surrogate_markets import run_surrogate
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
@@ -44,8 +44,7 @@ def evaluate(parent: int | None) -> None:
             evaluate=evaluate_trial,
             worker=worker_name(),
             share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
-            strategies=AllowedStrategies(settings.work.strategies),
-            load=load,
+            strategies=StrategyImports(allowed=AllowedStrategies(settings.work.strategies), load=load),
             store_of=partial(closed_for, store),
             run_surrogate=run_surrogate,
         )

@@ -34,16 +34,6 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
     record = run.record
     level = record.searched_level(attempt)
     store = run.context.searched(level)
-    case = AttemptCase(
-        level=level,
-        attempt=attempt.number,
-        relaxed=relaxed_by(record.level(attempt.level), attempt.number),
-        trials=run.trials(attempt),
-        reused=attempt.reused,
-        predecessor=_predecessor(run, attempt.level),
-        seed=record.seed,
-        windows=[searched_window(run, attempt, each) for each in attempt.windows],
-    )
 
     def on_access(part: Part, numbers: Sequence[int], window: int | None) -> None:
         days = part_days(level, part) if window is None else out_of_sample_days(level, window)
@@ -63,10 +53,24 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
         found = verify(run, attempt, number, train, attempt.window(window) if window else None)
         _require_repeatable(record, attempt, found, number)
 
-    findings = judge_attempt(case, store.arrays, on_access, repeat)
+    findings = judge_attempt(_case(run, attempt), store.arrays, on_access, repeat)
     judged = attempt.model_copy(update={"verdict": _verdict(findings), "windows": _judged_windows(attempt, findings)})
     write_findings(run.context.results_dir, run.folder, findings, _setup(run, attempt, findings), judged)
     return judged
+
+
+def _case(run: RecordedRun, attempt: AttemptRow) -> AttemptCase:
+    record = run.record
+    return AttemptCase(
+        level=record.searched_level(attempt),
+        attempt=attempt.number,
+        relaxed=relaxed_by(record.level(attempt.level), attempt.number),
+        trials=run.trials(attempt),
+        reused=attempt.reused,
+        predecessor=_predecessor(run, attempt.level),
+        seed=record.seed,
+        windows=[searched_window(run, attempt, each) for each in attempt.windows],
+    )
 
 
 def searched_window(run: RecordedRun, attempt: AttemptRow, window: WindowRow) -> SearchedWindow:
