@@ -18,8 +18,8 @@ from optimizer.objective.choices import Choice, evaluate_choices
 from optimizer.objective.objective import evaluate_part, prepare_level
 from optimizer.objective.sizing import WHOLE
 from optimizer.runs.fingerprint import LENGTH, of_code
-from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
 from optimizer.validation.gate import gate_readings
+from optimizer.validation.in_process.curriculum_in_process import InProcessRun, run_in_process
 from optimizer.validation.selection import closest
 from tradeschool.atomic_files import append_line
 from workers.processes.process_group import process_group

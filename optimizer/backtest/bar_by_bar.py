@@ -5,9 +5,10 @@ from dataclasses import fields
 
 import numpy as np
 
-from optimizer.backtest import reference
+from optimizer.backtest import engine_arrays, reference
+from optimizer.backtest.engine_arrays import Book
 from optimizer.backtest.entries import EXIT, LONG, NONE, SHORT, Entries, entries_at
-from optimizer.backtest.reference import BOOK, Book
+from optimizer.backtest.reference import BOOK
 from optimizer.backtest.result import BacktestRun, TradingRules, trade_type
 from optimizer.bars.preparation import Prepared
 from optimizer.strategies.protocol import Bar, BarStrategy, Position
@@ -43,7 +44,7 @@ class _Session:
         self._name, self._prepared, self._rules = strategy.name, prepared, rules
         self._times = prepared.time
         self._decider = strategy.decider(prepared.dataset, parameters, rules.direction)
-        self._market, self._terms = reference.market_of(prepared), reference.terms_of(prepared, rules)
+        self._market, self._terms = engine_arrays.market_of(prepared), engine_arrays.terms_of(prepared, rules)
         # Only the sign of a signal is unknown in advance, so distances and filters are computed for all judged bars at
         # once.
         evaluated = np.arange(prepared.first_evaluated, len(prepared), dtype=np.int32)
@@ -58,7 +59,7 @@ class _Session:
             **{each.name: np.zeros_like(getattr(self._offers[LONG], each.name)) for each in fields(Entries)}
         )
         self._decided.bar[:] = -1
-        self._plan, self._count = reference.plan_of(self._decided), 0
+        self._plan, self._count = engine_arrays.plan_of(self._decided), 0
         self._trades = np.zeros(len(evaluated), dtype=trade_type(prepared.prices.dtype))
         self._equity, self._lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
         self._books = np.zeros(1, dtype=BOOK)
@@ -96,7 +97,7 @@ class _Session:
 
     def outcome(self) -> tuple[BacktestRun, Entries]:
         """Return the run and the decisions; call after the last day."""
-        run = reference.run_of(self._prepared, self._rules, self._book, self._trades, self._equity, self._lows)
+        run = engine_arrays.run_of(self._prepared, self._rules, self._book, self._trades, self._equity, self._lows)
         decided = {each.name: getattr(self._decided, each.name)[: self._count] for each in fields(Entries)}
         return run, Entries(**decided)
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.entries import Entries
-from optimizer.backtest.reference import (
+from optimizer.backtest.engine_arrays import (
     Book,
     EngineTerms,
     MarketArrays,
@@ -24,6 +23,7 @@ from optimizer.backtest.reference import (
     run_of,
     terms_of,
 )
+from optimizer.backtest.entries import Entries
 from optimizer.backtest.result import BacktestRun, TradingRules, trade_type
 from optimizer.bars.preparation import (
     BLOCK,

@@ -149,10 +149,7 @@ def prepare(
     candles = with_fitting_decimals(candles)
     _check_length(candles, warm_up)
     _check_times(candles, window, min(lead_in, warm_up))
-    whole = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
-    prices = _narrowest(whole, candles.dataset.instrument)
-    prices.flags.writeable = False  # one array type for marks and trials
-    _check_extremes(candles, prices)
+    prices = _prices_in_ticks(candles)
     first_day = int(candles.time[warm_up]) // DAY_SECONDS
     first_period, last_period = atr_periods or (0, -1)
     return Prepared(
@@ -170,6 +167,14 @@ def prepare(
         first_atr_period=first_period,
         atr_marks=atr_marks(prices, range(first_period, last_period + 1)),
     )
+
+
+def _prices_in_ticks(candles: CandleArrays) -> NDArray[np.signedinteger]:
+    whole = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
+    prices = _narrowest(whole, candles.dataset.instrument)
+    prices.flags.writeable = False  # one array type for marks and trials
+    _check_extremes(candles, prices)
+    return prices
 
 
 def _check_length(candles: CandleArrays, warm_up: int) -> None:

@@ -64,8 +64,11 @@ def _read(file: Path) -> _File:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"curriculum {file} cannot be read: {error}") from error
     except ValidationError as error:
+        found = error.errors()
         problems = [
-            _reprint(file, text, problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()
+            _reprint(file, text, problem["loc"], problem["msg"], problem["input"])
+            for problem in found
+            if not any(_is_inside(other["loc"], problem["loc"]) for other in found)
         ]
         raise SettingsError("; ".join(problems)) from None
 
@@ -80,6 +83,10 @@ def find_level(name: str, found: tuple[Level, ...]) -> Level:
         if level.name == name:
             return level
     raise SettingsError(f"unknown level {name!r}: expected one of {', '.join(level.name for level in found)}")
+
+
+def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, found: object) -> str:

@@ -15,9 +15,10 @@ from pydantic import Field, field_validator, model_validator
 from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
 from optimizer.level.costs import Costs
 from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
+from optimizer.level.inheritance_settings import InheritanceSettings
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.metric_names import GATE_DRAWDOWN
-from optimizer.level.retry import InheritanceSettings, RetrySettings
+from optimizer.level.retry_settings import RetrySettings
 from optimizer.level.risk import Risk
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,

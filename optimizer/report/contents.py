@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from optimizer.curriculum.attempts import RetryPlan
+from optimizer.curriculum.retry_plan import RetryPlan
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.validation.evidence import Evidence, NullTest
 from optimizer.validation.gate import Criterion
 from optimizer.validation.holdout_log import looked_at

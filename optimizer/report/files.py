@@ -45,11 +45,11 @@ from optimizer.report.contents import (
 )
 from optimizer.report.level_contents import costs_json, equity_json, front_json, gate_json, metrics_json
 from optimizer.report.windows_file import window_starts, windows_by_day, windows_json
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_record import AttemptRow, RunRecord
 from optimizer.search.trial_table import export
+from optimizer.validation.attempt_findings import AttemptFindings
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.holdout_log import read_holdout_log
-from optimizer.validation.verdict import AttemptFindings
 from optimizer.validation.winner_setup import WinnerSetup
 from tradeschool.atomic_files import publish
 

@@ -8,8 +8,8 @@ from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.report.windows_file import windows_by_day
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import named_values
+from optimizer.validation.attempt_findings import AttemptFindings
 from optimizer.validation.selection import Winner
-from optimizer.validation.verdict import AttemptFindings
 
 
 def gate_json(findings: AttemptFindings) -> dict[str, object]:

@@ -12,7 +12,7 @@ from optimizer.level.spec import Level
 from optimizer.objective.portfolio import Portfolio
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.report.equity_file import accounts_of, holdout_account
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
+from optimizer.runs.run_record import AttemptRow, RunRecord, Verdict
 from optimizer.validation.gate import Criterion
 from optimizer.validation.holdout_log import HOLDOUT
 from optimizer.validation.statistics.paired_difference import PairedDifferences, paired_differences

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from optimizer.bars.preparation import DAY_SECONDS
 from optimizer.level.spec import Level
 from optimizer.level.walk_forward import last_search, out_of_sample, window_level
-from optimizer.runs.run_store import AttemptRow, WindowRow
+from optimizer.runs.run_record import AttemptRow, WindowRow
 
 RULE = (
     "Each window trades the best feasible trial of a search on the days before it; without one it holds cash. A "

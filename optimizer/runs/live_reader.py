@@ -16,7 +16,8 @@ from sqlalchemy import Connection, TextClause, bindparam, select, text
 from sqlalchemy.engine import Row
 
 from optimizer.objective.dominance import by_distance, front_of
-from optimizer.runs.run_store import RunRecord, parsed
+from optimizer.runs.run_record import RunRecord
+from optimizer.runs.run_store import parsed
 from optimizer.search.database import RUNS, Database
 from optimizer.search.trial_summary import TrialView
 

@@ -2,96 +2,52 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import CostRates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
-from optimizer.level.spec import Direction, Level, Part
+from optimizer.level.spec import Level, Part
 from optimizer.objective import metrics
-from optimizer.objective.choices import Choice, trade_choices
-from optimizer.objective.metrics import DAYS_A_YEAR
+from optimizer.objective.choices import trade_choices
 from optimizer.objective.objective import Read, backtest, prepare_windows
-from optimizer.objective.portfolio import Portfolio, portfolio
-from optimizer.objective.sizing import WHOLE, held_size
-from optimizer.objective.trial_result import finite_or_none, rounded
+from optimizer.objective.portfolio import portfolio
+from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.cross_validation import cross_validation
+from optimizer.validation.analyses.deflated_sharpe import deflate, deflate_out_of_sample
+from optimizer.validation.analyses.excess_return import (
+    HeldSizes,
+    benchmark_account,
+    benchmark_of,
+    excess,
+    held_sizes,
+)
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.skill import skill_of
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
+from optimizer.validation.evaluated_winner import EvaluatedWinner, complete_trials
 from optimizer.validation.evidence import (
     BacktestOverfitting,
-    Benchmark,
-    DeflatedSharpe,
     Evidence,
-    ExcessReturn,
     HoldoutResult,
-    Skill,
 )
 from optimizer.validation.gate import gate_readings
 from optimizer.validation.holdout_log import HOLDOUT
-from optimizer.validation.statistics.bootstrap import interval
 from optimizer.validation.statistics.overfitting import PARTS, overfitting
 from optimizer.validation.statistics.sharpe import (
     ReturnMoments,
-    deflated_benchmark,
-    effective_trials,
     minimum_track_record,
-    per_period,
     probabilistic_sharpe,
 )
 from tradeschool.markets.windows import Window
 
 Floats = NDArray[np.float64]
-HeldPosition = tuple[Benchmark, int]
-HeldSizes = Mapping[Benchmark, float]
-"""Size of each benchmark's account: that of the same risk on train."""
-LONG: HeldPosition = (Benchmark.HOLD_LONG, 1)
-SHORT: HeldPosition = (Benchmark.HOLD_SHORT, -1)
-HELD_POSITIONS: Mapping[Direction, tuple[HeldPosition, ...]] = {
-    Direction.LONG: (LONG,),
-    Direction.SHORT: (SHORT,),
-    Direction.BOTH: (LONG, SHORT),
-}
-"""Benchmarks of each direction, with the side of their position."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatedWinner:
-    """The winner under examination, with the trials of its search."""
-
-    level: Level
-    """The level as the attempt searched it."""
-    attempt: int
-    trial: int
-    parameters: Mapping[str, int | float]
-    size: float = WHOLE
-    """Size of its account, solved on train; 1 without a risk budget."""
-    trials: Sequence[FrozenTrial]
-    """All trials of the attempt's study, including those carried over."""
-    out_of_sample: Skill | None = None
-    """Skill of the attempt's account on the days that selected nothing."""
-    looks: Sequence[Skill] = ()
-    """Skills of all attempts of the run, which may have read the same days."""
-    trials_of_run: int
-    """Number of completed and pruned trials of every level and attempt, those of windows included."""
-    seed: int
-    windows: Sequence[Choice] = ()
-    """The choice of each window of a walk-forward; empty otherwise."""
-
-    @property
-    def choices(self) -> Sequence[Choice]:
-        """What traded validation: the choice of each window, else the winner."""
-        return self.windows or [Choice(parameters=self.parameters, size=self.size)]
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
@@ -136,14 +92,7 @@ def gather_evidence(
         bars[HOLDOUT] = holdout
     runs = {part: _trade(subject, part, found) for part, found in bars.items()}
     held = held_sizes(subject.level, prepared[Part.TRAIN])
-    stress_case = StressCase(
-        level=subject.level,
-        choices=subject.choices,
-        read=read,
-        prepared=prepared,
-        runs={part: runs[part] for part in prepared},
-        seed=subject.seed,
-    )
+    stress_case = _stress_case(subject, prepared, runs, read)
     return Evidence(
         level=subject.level.name,
         attempt=subject.attempt,
@@ -165,114 +114,34 @@ def gather_evidence(
     )
 
 
+def _stress_case(
+    subject: EvaluatedWinner,
+    prepared: Mapping[Part, Sequence[Prepared]],
+    runs: Mapping[str, Sequence[BacktestRun]],
+    read: Read,
+) -> StressCase:
+    return StressCase(
+        level=subject.level,
+        choices=subject.choices,
+        read=read,
+        prepared=prepared,
+        runs={part: runs[part] for part in prepared},
+        seed=subject.seed,
+    )
+
+
 def trial_returns(subject: EvaluatedWinner, measure: Measure) -> Floats:
     """Return daily returns on train of each distinct complete trial, shape (n_days, n_trials), in number order.
 
     There is at least one trial, the winner.
     """
-    distinct = {tuple(sorted(trial.params.items())): trial.params for trial in _complete(subject.trials)}
+    distinct = {tuple(sorted(trial.params.items())): trial.params for trial in complete_trials(subject.trials)}
     return np.column_stack(measure(list(distinct.values())))
-
-
-def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> DeflatedSharpe:
-    """Return the deflated Sharpe ratio; the variance is that of the Sharpe ratios of the level's complete trials.
-
-    It is defined for Sharpe ratios, so it reads them whatever the search's objective is.
-    """
-    moments = ReturnMoments.of(winner)
-    ratios = [per_period(_sharpe_of(subject.level, trial), DAYS_A_YEAR) for trial in _complete(subject.trials)]
-    variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else math.nan
-    effective = max(1.0, subject.trials_of_run * effective_trials(returns) / returns.shape[1])
-    luck, less_luck = (deflated_benchmark(variance, count) for count in (subject.trials_of_run, effective))
-    return DeflatedSharpe(
-        sharpe=_a_year(moments.sharpe),
-        days=moments.periods,
-        trials=subject.trials_of_run,
-        expected_maximum=_a_year(luck),
-        probability=finite_or_none(probabilistic_sharpe(moments, luck)),
-        effective_trials=effective,
-        effective_probability=finite_or_none(probabilistic_sharpe(moments, less_luck)),
-    )
-
-
-def deflate_out_of_sample(found: Skill | None, looks: Sequence[Skill]) -> DeflatedSharpe | None:
-    """Return the DSR of an account out of sample; the trials are the attempts that read any of its days.
-
-    Its variance is that of their Sharpe ratios; the first attempt has no rival and is not deflated.
-    """
-    if found is None or found.sharpe is None:
-        return None
-    rivals = [look for look in looks if look.first_day <= found.last_day and look.last_day >= found.first_day]
-    ratios = [per_period(look.sharpe or 0.0, DAYS_A_YEAR) for look in rivals]
-    count = max(1, len(ratios))
-    luck = deflated_benchmark(float(np.var(ratios, ddof=1)) if count > 1 else 0.0, count)
-    moments = ReturnMoments(
-        sharpe=per_period(found.sharpe, DAYS_A_YEAR),
-        periods=found.days,
-        skewness=found.skewness or 0.0,
-        kurtosis=3.0 if found.kurtosis is None else found.kurtosis,
-    )
-    probability = finite_or_none(probabilistic_sharpe(moments, luck))
-    return DeflatedSharpe(
-        sharpe=found.sharpe,
-        days=found.days,
-        trials=count,
-        expected_maximum=_a_year(luck),
-        probability=probability,
-        effective_trials=float(count),
-        effective_probability=probability,
-    )
-
-
-def held_sizes(level: Level, train: Sequence[Prepared]) -> HeldSizes:
-    """Return the size of each benchmark's account by the level's risk budget; 1 without one."""
-    return {
-        benchmark: held_size(level, benchmark_account(level, train, side))
-        for benchmark, side in HELD_POSITIONS[level.direction]
-    }
-
-
-def excess(
-    subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared], held: HeldSizes
-) -> ExcessReturn:
-    """Return the winner's daily returns minus those of buy-and-hold at the same risk."""
-    benchmark, passive = _benchmark_of(subject.level, prepared, held)
-    difference = account.returns - passive.returns
-
-    def mean_a_year(resampled: Floats) -> Floats:
-        means: Floats = resampled.mean(axis=0) * DAYS_A_YEAR
-        return means
-
-    low, high = interval(difference, mean_a_year, subject.seed, resamples=2_000)
-    return ExcessReturn(
-        part=part,
-        benchmark=benchmark,
-        a_year=float(difference.mean()) * DAYS_A_YEAR if len(difference) else None,
-        low=finite_or_none(low),
-        high=finite_or_none(high),
-        sharpe=finite_or_none(rounded(metrics.sharpe(account.returns))),
-        benchmark_sharpe=finite_or_none(rounded(metrics.sharpe(passive.returns))),
-    )
 
 
 def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[str, float]) -> Floats:
     """Return the portfolio's daily returns at size 1, shape (n_days,); DSR and PBO do not depend on the size."""
     return portfolio([backtest(level, each, parameters) for each in train]).returns
-
-
-def _benchmark_of(level: Level, prepared: Sequence[Prepared], held: HeldSizes) -> tuple[Benchmark, Portfolio]:
-    found = [
-        (benchmark, benchmark_account(level, prepared, side).sized(held[benchmark]))
-        for benchmark, side in HELD_POSITIONS[level.direction]
-    ]
-    return max(found, key=lambda pair: float(pair[1].returns.mean()))
-
-
-def benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
-    """Return the account that holds every dataset from its first bar, long (1) or short (-1)."""
-    return portfolio(
-        [buy_and_hold(each, side, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
-    )
 
 
 def _overfit(subject: EvaluatedWinner, returns: Floats) -> BacktestOverfitting:
@@ -302,7 +171,7 @@ def _holdout(
     subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun], held: HeldSizes
 ) -> HoldoutResult:
     account, figures = portfolio(runs), metrics.figures(runs)
-    benchmark, passive = _benchmark_of(subject.level, prepared, held)
+    benchmark, passive = benchmark_of(subject.level, prepared, held)
     known = intervals(runs, figures, subject.seed)
     moments = ReturnMoments.of(account.returns)
     window: Window = prepared[0].window
@@ -329,20 +198,5 @@ def _trade(subject: EvaluatedWinner, part: str, prepared: Sequence[Prepared]) ->
     return [backtest(subject.level, each, subject.parameters, subject.size) for each in prepared]
 
 
-def _sharpe_of(level: Level, trial: FrozenTrial) -> float:
-    """Return a complete trial's Sharpe ratio on train; 0 if undefined."""
-    if level.objective == ("sharpe",):
-        return trial.value or 0.0
-    return trial.user_attrs["metrics"]["sharpe"] or 0.0
-
-
-def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.state is TrialState.COMPLETE]
-
-
 def _short(values: Floats) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
-
-
-def _a_year(ratio: float) -> float | None:
-    return finite_or_none(rounded(ratio * math.sqrt(DAYS_A_YEAR)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
-from optimizer.curriculum.attempts import AttemptFacts, Shortfall
+from optimizer.curriculum.retry_plan import AttemptFacts, Shortfall
 from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice

@@ -4,17 +4,11 @@ Validation is opened for the candidates, or with `walk_forward` window by window
 once after the gate is evaluated. Each opening is logged before the read.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from optuna.trial import FrozenTrial
-
-from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
-from optimizer.curriculum.attempts import AttemptFacts
 from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import LEVERAGE
 from optimizer.level.spec import Level, Part
@@ -23,10 +17,10 @@ from optimizer.objective.choices import Choice, evaluate_choices, trade_choices
 from optimizer.objective.objective import Read, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.sizing import held_size
-from optimizer.objective.trial_result import Evaluation
 from optimizer.strategies.parameter_ranges import at_the_edge
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
+from optimizer.validation.analyses.excess_return import benchmark_account
 from optimizer.validation.analyses.regime_choice import RegimeSearch
 from optimizer.validation.analyses.regime_sets import regime_sets
 from optimizer.validation.analyses.regimes import label, regime_table
@@ -34,11 +28,11 @@ from optimizer.validation.analyses.sensitivity import stability
 from optimizer.validation.analyses.similarity import similarity
 from optimizer.validation.analyses.skill import out_of_sample_skill
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
+from optimizer.validation.attempt_findings import AttemptCase, AttemptFindings
 from optimizer.validation.confidence_intervals import intervals
-from optimizer.validation.evidence import Skill
-from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import Winner, attempt_facts, candidates, choose, closest, size_of
-from optimizer.validation.walk_forward import SearchedWindow, chosen_trial, metrics_by_window
+from optimizer.validation.gate import Criterion, gate_readings
+from optimizer.validation.selection import Winner, candidates, choose, closest, size_of
+from optimizer.validation.walk_forward import chosen_trial, metrics_by_window
 
 LogAccess = Callable[[Part, Sequence[int], int | None], None]
 """Callback before a part is read, with the part, the trials whose parameters are evaluated, and their window."""
@@ -49,109 +43,12 @@ Runs = Mapping[Part, Sequence[BacktestRun]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreviousLevel:
-    """The previous level, for comparison."""
-
-    level: Level
-    winner: Mapping[str, float]
-    trials: Sequence[FrozenTrial]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptCase:
-    """An attempt to be judged."""
-
-    level: Level
-    """The level as this attempt searched it."""
-    attempt: int
-    relaxed: float
-    """Share by which the gate's targets were relaxed; usually 0."""
-    trials: Sequence[FrozenTrial]
-    """All trials of its study, including those carried over."""
-    reused: int
-    predecessor: PreviousLevel | None
-    seed: int
-    windows: Sequence[SearchedWindow] = ()
-    """The searched windows of a walk-forward, in order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
     """The winner of an attempt with the bars that it was opened on and what trades them, by part."""
 
     winner: Winner
     prepared: dict[Part, Sequence[Prepared]]
     choices: dict[Part, Sequence[Choice]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFindings:
-    """All results of one attempt at a level."""
-
-    case: AttemptCase
-    winner: Winner | None
-    """None if no trial was feasible on train."""
-    readings: tuple[Criterion, ...] = ()
-    """The gate on validation, including stress tests if the level has limits."""
-    test: Evaluation | None = None
-    """The winner on test; reported, decides nothing."""
-    accounts: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The winner's portfolio by part; with `walk_forward` validation is that of all windows out of sample."""
-    benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The buy-and-hold portfolio by part; with a risk budget, at the size that has the same risk on train."""
-    skill: Skill | None = None
-    """Skill of the account on the days that selected nothing; None without a winner."""
-    costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
-    """Charged and break-even costs of the winner by part."""
-    analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Analyses by file name."""
-    window_metrics: Sequence[Mapping[str, float | None]] = ()
-    """Metrics of each window's choice out of sample, in the order of the windows."""
-
-    @property
-    def level(self) -> Level:
-        """The level as this attempt searched it."""
-        return self.case.level
-
-    @property
-    def trials(self) -> Sequence[FrozenTrial]:
-        """The attempt's own trials, without those carried over."""
-        return self.case.trials[self.case.reused :]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the gate passed."""
-        return self.winner is not None and is_passed(list(self.readings))
-
-    @property
-    def facts(self) -> AttemptFacts:
-        """What the plan of a retry depends on."""
-        return attempt_facts(self.case.trials, self.winner.parameters if self.winner else None, self.readings)
-
-    @property
-    def relaxed(self) -> float:
-        """Share by which the gate's targets were relaxed."""
-        return self.case.relaxed
-
-    @property
-    def validation_days(self) -> float:
-        """Number of days behind the gate's readings; NaN without a winner."""
-        return self.winner.validation.metrics["days"] if self.winner else math.nan
-
-    @property
-    def nearest(self) -> Mapping[str, float]:
-        """Without a winner: what the nearest trial misses on train, by constraint."""
-        near = closest(self.case.trials) if self.winner is None else None
-        return dict(near.constraints) if near else {}
-
-    @property
-    def reason(self) -> str:
-        """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
-        if self.winner is None:
-            return "no trial met all constraints on train"
-        missed = [reading.name for reading in self.readings if not reading.met]
-        said = f"missed on validation: {', '.join(missed)}" if missed else "all criteria met on validation"
-        return f"{said} (targets relaxed by {self.case.relaxed:g})" if self.case.relaxed else said
 
 
 def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: CheckRepeat) -> AttemptFindings:
@@ -311,12 +208,6 @@ def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Pa
 
 
 def _benchmark(level: Level, prepared: Mapping[Part, Sequence[Prepared]]) -> dict[Part, Portfolio]:
-    held = {part: _buy_and_hold(level, bars) for part, bars in prepared.items()}
+    held = {part: benchmark_account(level, bars, 1) for part, bars in prepared.items()}
     size = held_size(level, held[Part.TRAIN])
     return {part: account.sized(size) for part, account in held.items()}
-
-
-def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:
-    return portfolio(
-        [buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
-    )

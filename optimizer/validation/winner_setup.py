@@ -144,34 +144,42 @@ class BacktestSetup:
     """Warm-up in bars of each window."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenTrial:
+    """The trial that an attempt of a run has chosen."""
+
+    run: str
+    attempt: int
+    number: int
+    parameters: Mapping[str, float]
+    size: float = WHOLE
+    """Share of the account that is traded."""
+    leverage: float | None = None
+
+
 def setup_of(
     level: Level,
+    chosen: ChosenTrial,
     *,
-    run: str,
-    attempt: int,
-    trial: int,
-    parameters: Mapping[str, float],
     code: str,
     digests: Mapping[str, str],
     windows: Sequence[SearchedWindow] = (),
-    size: float = WHOLE,
-    leverage: float | None = None,
 ) -> WinnerSetup:
-    """Return the trading setup of a trial's parameters; `digests` are by `dataset window`.
+    """Return the trading setup of a trial; `digests` are by `dataset window`.
 
     `windows`: the searched windows of a walk-forward.
     """
     return WinnerSetup(
-        run=run,
+        run=chosen.run,
         level=level.name,
-        attempt=attempt,
-        trial=trial,
+        attempt=chosen.attempt,
+        trial=chosen.number,
         strategy=level.strategy,
         direction=level.direction,
-        parameters=dict(parameters),
+        parameters=dict(chosen.parameters),
         position_fraction=level.position_fraction,
-        size=size,
-        leverage=leverage,
+        size=chosen.size,
+        leverage=chosen.leverage,
         costs=level.costs,
         datasets=tuple(_days(level, each, digests) for each in level.datasets),
         windows_of_validation=tuple(_window(level, each) for each in windows),

@@ -5,7 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, plan_retry
+from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.retry_plan import AttemptFacts, RetryPlan, plan_retry
 from optimizer.level.costs import Costs
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Direction, Gate, Level, MinTrades

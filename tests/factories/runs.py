@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from optimizer.curriculum.attempts import RetryPlan
+from optimizer.curriculum.retry_plan import RetryPlan
 from optimizer.level.spec import Level, Part
-from optimizer.runs.run_store import AttemptRow, RunRecord, RunStore, Verdict
+from optimizer.runs.run_record import AttemptRow, RunRecord, Verdict
+from optimizer.runs.run_store import RunStore
 from optimizer.validation.checks.check import Axis, Check
 from optimizer.validation.checks.skill import Strength
 from optimizer.validation.evidence import NullTest

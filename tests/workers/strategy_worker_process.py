@@ -15,7 +15,7 @@ from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import CandleArrays
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.trial_queue import connect
-from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.evaluator import Evaluator, StrategyImports
 from workers.work_horse.shared_arrays import share
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         evaluate=evaluate,
         worker=worker_name(),
         share=lambda prepared, key: share(prepared, options.arrays, key),
-        strategies=AllowedStrategies(options.strategy),
-        load=load,
+        strategies=StrategyImports(allowed=AllowedStrategies(options.strategy), load=load),
     )
     settings = WorkerSettings(
         lease_seconds=3,

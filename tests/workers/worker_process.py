@@ -30,7 +30,7 @@ from tradeschool.markets.windows import Window
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.trial_queue import connect
-from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.evaluator import Evaluator, StrategyImports
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -133,7 +133,7 @@ def make_evaluator(
         plan=lambda level: partial(prepare, level),
         evaluate=evaluate,
         worker=name,
-        strategies=allowed,
+        strategies=StrategyImports(allowed=allowed),
         run_surrogate=run_surrogate,
     )
 

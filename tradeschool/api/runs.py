@@ -1,6 +1,6 @@
 """Recorded runs and new searches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked
@@ -189,8 +189,12 @@ def optimize(
         "seed": seed,
         "workers": workers,
     }
-    settings = read_settings(_path(config))
-    with _global_options(GlobalOptions(settings_file=_path(config))):
+    return _search(chosen, name, _path(config))
+
+
+def _search(chosen: Mapping[str, object], name: str | None, config: Path | None) -> Run:
+    settings = read_settings(config)
+    with _global_options(GlobalOptions(settings_file=config)):
         ended = search_new_run(settings, SearchOptions.of(chosen, settings), name)
     return Run(ended.record.name, context_of(settings))
 

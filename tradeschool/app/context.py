@@ -36,7 +36,7 @@ def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = No
     """Load the settings of a file, by default `tradeschool.toml`, and make their instruments known to this process."""
     loaded = loading.load(flags, file=file)
     candles = candles_of(loaded)
-    refresh = candles.refresh if candles.bucket else None
+    refresh = candles.bucket.refresh if candles.bucket else None
     registry.use(loaded.data_root, [each.instrument() for each in loaded.instruments], refresh=refresh)
     return loaded
 

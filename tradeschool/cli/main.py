@@ -4,7 +4,6 @@ A command's module is imported when the command runs, so `--help` starts fast.
 """
 
 import importlib
-import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 
 from tradeschool.app.global_options import GLOBAL_OPTIONS, GlobalOptions
 from tradeschool.app.hangup import end_with_the_terminal
+from tradeschool.app.interrupts import interrupt_on_signals
 from tradeschool.errors import TradeschoolError
 from tradeschool.private_folders import deny_other_writers
 
@@ -89,8 +89,7 @@ def tradeschool(settings_file: Path | None, log_format: str | None, *, verbose: 
 def main() -> None:
     """Run the command line and exit with its code; a failure is reported as one line on standard error."""
     deny_other_writers()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIG_IGN
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    interrupt_on_signals()
     end_with_the_terminal()
     try:
         code = tradeschool.main(standalone_mode=False, prog_name="tradeschool")

@@ -1,4 +1,4 @@
-"""Configuration of the access to a bucket, and the place of candles: a local folder, or a bucket with its local copy."""
+"""Access to a bucket, and the place of candles: a local folder, or a bucket with its local copy."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tradeschool.object_storage.bucket_url import BucketUrl
+
+DATASETS = "datasets"
+"""Folder of a bucket that contains the seals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +47,33 @@ class DataLocation:
 
     root: Path
     bucket: BucketConfig | None = None
+    section: str = DATASETS
+    """Folder of the seals in a bucket."""
+
+    @classmethod
+    def of(cls, place: "Path | DataLocation") -> "DataLocation":
+        """Return the location of a local folder, or the location itself."""
+        return place if isinstance(place, DataLocation) else cls(place)
 
     def __str__(self) -> str:
-        return str(self.bucket.url if self.bucket else self.root)
+        if self.bucket is None:
+            return str(self.root)
+        return str(self.bucket.url) + ("" if self.section == DATASETS else f"/{self.section}")
+
+    def below(self, section: str) -> "DataLocation":
+        """Return the location of separate datasets in a folder of this one."""
+        return DataLocation(self.root / section, self.bucket, section)
 
     def as_json(self) -> dict[str, Any]:
         """Return the location for another process of the same user."""
-        return {"root": str(self.root), "bucket": self.bucket.as_json() if self.bucket else None}
+        return {
+            "root": str(self.root),
+            "bucket": self.bucket.as_json() if self.bucket else None,
+            "section": self.section,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "DataLocation":
         """Restore a location from `as_json`."""
         bucket = BucketConfig.from_json(content["bucket"]) if content["bucket"] else None
-        return cls(Path(content["root"]), bucket)
+        return cls(Path(content["root"]), bucket, content["section"])

@@ -75,7 +75,7 @@ class ObjectCache:
         self._evict(keep=path)
 
     def _held(self, digest: str) -> int | None:
-        """Return a descriptor with a shared lock on an intact object; None if it is missing. A damaged one is removed."""
+        """Return a descriptor with a shared lock on an intact object, None if there is none; remove a damaged one."""
         path = self.path(digest)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

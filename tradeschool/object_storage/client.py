@@ -203,6 +203,7 @@ def _sleep(seconds: float) -> None:
 def _store_of(config: BucketConfig) -> "ObjectStore":
     """Return the library's client, one per configuration, because it keeps connections open."""
     try:
+        from obstore.exceptions import BaseError
         from obstore.store import AzureStore, GCSStore, S3Store
     except ImportError as error:
         raise SettingsError(
@@ -234,5 +235,5 @@ def _store_of(config: BucketConfig) -> "ObjectStore":
             case _:
                 endpoint = {"endpoint": config.endpoint} if config.endpoint else {}
                 return AzureStore(config.url.bucket, **common, **endpoint)
-    except Exception as error:  # the library raises its own kinds and ValueError for what the environment contains
+    except (BaseError, ValueError, TypeError) as error:  # what the environment contains
         raise SettingsError(f"data_dir {config.url}: {Failure.of(error).reason}; see docs/object-storage.md") from None

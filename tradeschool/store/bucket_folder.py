@@ -9,27 +9,24 @@ Every write is conditional, so of two fetchers that write the same seal the seco
 object, because a deletion cannot be conditional. Page ledger, locks and status of a download are local files.
 """
 
-import json
 import logging
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from tradeschool.atomic_files import publish
 from tradeschool.errors import ForeignFile, SealConflict, ServiceUnreachable, StorageRefused
 from tradeschool.markets.instrument_file import FILE_NAME, merge_into
-from tradeschool.object_storage.bucket_config import BucketConfig
+from tradeschool.object_storage.bucket_config import DataLocation
 from tradeschool.object_storage.cache import ObjectCache
 from tradeschool.object_storage.client import ObjectChanged, ObjectClient, ObjectInfo, ObjectMissing, ObjectTooLarge
 from tradeschool.object_storage.file_lock import locked
 from tradeschool.object_storage.helper import HelperClient, client_of
-from tradeschool.store.seal import PartFile, Seal
+from tradeschool.store.bucket_index import BucketIndex
+from tradeschool.store.seal import PartFile, Seal, seal_path, seal_text
 
-INDEX_NAME = ".bucket.json"
-"""File in the local root with the version of each object that it has."""
 LOCK_NAME = ".bucket.lock"
 STALE_SECONDS = 3_600.0
 """Age up to which the local copy of the seals is used while the bucket does not answer; candles have digests."""
@@ -45,12 +42,15 @@ log = logging.getLogger(__name__)
 class BucketFolder:
     """The datasets below one folder of a bucket."""
 
-    def __init__(self, config: BucketConfig, root: Path, section: str) -> None:
-        self._config, self._root, self._section = config, root, section
-        self._cache = ObjectCache(config.cache_dir, config.cache_bytes)
+    def __init__(self, location: DataLocation) -> None:
+        assert location.bucket is not None
+        self._config, self._location = location.bucket, location
+        self._root, self._section = location.root, location.section
+        self._index = BucketIndex(self._root)
+        self._cache = ObjectCache(self._config.cache_dir, self._config.cache_bytes)
 
     def __str__(self) -> str:
-        return str(self._config.url) + ("" if self._section == "datasets" else f"/{self._section}")
+        return str(self._location)
 
     def refresh(self, *, at_once: bool = False) -> None:
         """Compare the local copy of the seals with the bucket, unless a process has done so a few seconds ago.
@@ -63,19 +63,19 @@ class BucketFolder:
         with self._locked():
             if not at_once and self._is_fresh():
                 return
-            known, found = self._index(), self._listed(at_once=at_once)
+            known, found = self._index.versions(), self._listed(at_once=at_once)
             if found is None:
                 return
             for key, info in found.items():
-                if known.get(key) != info.version or not (self._root / key).exists() and info.size:
+                if known.get(key) != info.version or (not (self._root / key).exists() and info.size):
                     known[key] = self._copy(key)
             for key in set(known) - set(found):
                 del known[key]
                 self._forget(key)
-            self._write_index(known)
+            self._index.write(known, is_compared=True)
 
     @contextmanager
-    def opened(self, file: PartFile) -> Iterator[Path]:
+    def opened(self, folder: Path, file: PartFile) -> Iterator[Path]:
         """Yield the path of an intact local copy of a file, which is downloaded once per machine.
 
         Raises:
@@ -95,14 +95,14 @@ class BucketFolder:
         with self._cache.opened(file.sha256, download, file.bytes) as path:
             yield path
 
-    def require(self, file: PartFile) -> None:
+    def check(self, folder: Path, file: PartFile) -> None:
         """Check that the bucket has a file with its size; its content is checked when it is read.
 
         Raises:
             ForeignFile: if it does not.
         """
         if self._cache.has(file.sha256):
-            with self.opened(file):  # reads it from the bucket again if the copy is damaged
+            with self.opened(folder, file):  # reads it from the bucket again if the copy is damaged
                 return
         size = self._reader().size(object_key(file.sha256))
         if size is None:
@@ -110,7 +110,7 @@ class BucketFolder:
         if size != file.bytes:
             raise ForeignFile(f"{self}: {object_key(file.sha256)} has {size:,} bytes, its seal lists {file.bytes:,}")
 
-    def verify(self, file: PartFile) -> None:
+    def verify(self, folder: Path, file: PartFile) -> None:
         """Read a file from the bucket, not from the cache, and check its digest.
 
         Raises:
@@ -132,7 +132,7 @@ class BucketFolder:
                 "run the fetch or the import again"
             )
 
-    def upload(self, path: Path, file: PartFile) -> None:
+    def keep(self, path: Path, file: PartFile) -> None:
         """Write a file to the bucket, unless the bucket has it, and move it to the cache."""
         client, key = self._writer(), object_key(file.sha256)
         try:
@@ -142,35 +142,39 @@ class BucketFolder:
                 raise ForeignFile(f"{self}: {key} has another size; remove the object and try again") from None
         self._cache.add(path, file.sha256)
 
-    def publish_seal(self, key: str, seal: Seal, text: str) -> str:
-        """Write a seal and return its text, or that of another fetcher for equal candles.
+    def write_seal(self, folder: Path, seal: Seal) -> None:
+        """Write a seal, unless another fetcher has written one for the same candles.
 
         Raises:
             SealConflict: if another fetcher has sealed other candles of the range.
         """
+        key, text = self._local_key(seal_path(folder, seal.window)), seal_text(seal)
         with self._locked():
-            known = self._index()
+            known = self._index.versions()
             self._push_instruments(known)
             try:
                 version = self._write(key, text.encode(), known.get(key))
             except ObjectChanged:
                 text, version = self._adopted(key, seal, text)
             self._write_local(key, text.encode())
-            self._write_index({**known, key: version})
-        return text
+            self._index.write({**known, key: version})
 
-    def remove_seal(self, key: str) -> None:
-        """Replace a seal by an empty object; a seal that has changed since it was read is kept."""
+    def discard(self, paths: Sequence[Path]) -> None:
+        """Replace seals by empty objects; a seal that has changed since it was read is kept."""
         with self._locked():
-            known = self._index()
-            if version := known.get(key):
-                try:
-                    known[key] = self._writer().replace(key=self._key(key), content=b"", version=version)
-                    self._forget(key)
-                except ObjectChanged:
-                    log.warning("Seal has changed and is kept", extra={"action": "seal_kept", "key": key})
-                    known[key] = self._copy(key)
-                self._write_index(known)
+            for path in paths:
+                self._discard(self._local_key(path))
+
+    def _discard(self, key: str) -> None:
+        known = self._index.versions()
+        if version := known.get(key):
+            try:
+                known[key] = self._writer().replace(key=self._key(key), content=b"", version=version)
+                self._forget(key)
+            except ObjectChanged:
+                log.warning("Seal has changed and is kept", extra={"action": "seal_kept", "key": key})
+                known[key] = self._copy(key)
+            self._index.write(known)
 
     def unlisted(self, listed: set[str]) -> list[ObjectInfo]:
         """Return the candle objects whose digest is not in `listed`."""
@@ -233,13 +237,16 @@ class BucketFolder:
         except StorageRefused:
             raise
         except ServiceUnreachable as error:
-            age = self._age()
+            age = self._index.age()
             if at_once or age is None or age > STALE_SECONDS:
                 raise
             log.warning("%s; using the seals of %.0f s ago", error, age, extra={"action": "stale_seals"})
             return None
         keys = {each.key.removeprefix(f"{self._section}/"): each for each in found}
         return {key: info for key, info in keys.items() if KNOWN_KEY.fullmatch(key)}
+
+    def _local_key(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
 
     def _key(self, key: str) -> str:
         return f"{self._section}/{key}"
@@ -257,27 +264,11 @@ class BucketFolder:
         return ObjectClient(self._config)
 
     def _is_fresh(self) -> bool:
-        age = self._age()
+        age = self._index.age()
         return age is not None and age < self._config.refresh_seconds
-
-    def _age(self) -> float | None:
-        """Return the seconds since the last comparison with the bucket, None if there was none."""
-        try:
-            age = time.time() - (self._root / INDEX_NAME).stat().st_mtime
-        except OSError:
-            return None
-        return age if age >= 0 else None
 
     def _locked(self) -> AbstractContextManager[None]:
         return locked(self._root / LOCK_NAME, f"reading the seals of {self}")
-
-    def _index(self) -> dict[str, str]:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return dict(json.loads((self._root / INDEX_NAME).read_bytes())["versions"])
-        return {}
-
-    def _write_index(self, versions: Mapping[str, str]) -> None:
-        self._write_local(INDEX_NAME, json.dumps({"versions": versions}).encode())
 
     def _write_local(self, key: str, body: bytes) -> None:
         publish(self._root, self._root / key, lambda temporary: _write_bytes(temporary, body))

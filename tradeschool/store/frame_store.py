@@ -34,8 +34,7 @@ class FrameStore(Store):
             bytes=path.stat().st_size,
             sha256=sha256_of(path),
         )
-        if self.bucket:
-            self.bucket.upload(path, file)
+        self._files.keep(path, file)
         return file
 
     def candles(self, dataset: Dataset, window: Window) -> Candles:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tradeschool.atomic_files import publish_text, sha256_of
 from tradeschool.errors import ForeignFile, SettingsError, first_line
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -22,6 +23,7 @@ FETCHED = "fetched"
 """Source of candles that were downloaded from their provider, or derived from downloaded candles."""
 IMPORTED = "imported:"
 """Prefix of the source of imported candles; the name of the file follows."""
+SEAL_SUFFIX = ".seal.json"
 
 
 class _StrictModel(BaseModel):
@@ -94,6 +96,11 @@ class Seal(_StrictModel):
         """The sealed range."""
         return Window(self.start, self.end)
 
+    def files_of(self, piece: Window) -> list[tuple[PartFile, Window]]:
+        """Return the files of a part of the range, each with the days to read from it."""
+        by_year = {int(file.path.split("/")[0].removeprefix("year=")): file for file in self.files}
+        return [(by_year[year], days) for year, days in piece.years() if year in by_year]
+
     @property
     def is_imported(self) -> bool:
         """Whether the candles were imported from a file, so that they cannot be downloaded again."""
@@ -128,6 +135,26 @@ class Seal(_StrictModel):
         return mine == theirs
 
 
+def check_digest(folder: Path, file: PartFile, fetched_by: str) -> None:
+    """Check a file of a seal in the folder of its dataset; `fetched_by`: command that downloads it again.
+
+    Raises:
+        ForeignFile: if the file is missing, unreadable or changed.
+    """
+    path = folder / file.path
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise ForeignFile(
+            f"{path}: {error.strerror}, but its seal lists it; run {fetched_by} to download it again"
+        ) from error
+    if found != file.sha256:
+        raise ForeignFile(
+            f"{path}: changed since it was sealed (sha256 {found[:12]}..., expected {file.sha256[:12]}...); "
+            f"run {fetched_by} to download it again"
+        )
+
+
 def slots_in(times: NDArray[np.int64], gaps: Iterable[Gap]) -> NDArray[np.bool_]:
     """Return a mask of the times, ascending Unix seconds, that lie in a gap; shape (n_times,)."""
     bounds = [(int(gap.start.timestamp()), int(gap.end.timestamp())) for gap in gaps]
@@ -136,6 +163,40 @@ def slots_in(times: NDArray[np.int64], gaps: Iterable[Gap]) -> NDArray[np.bool_]
         np.add.at(begun_and_ended, np.searchsorted(times, np.array(moments, dtype=np.int64)), sign)
     inside: NDArray[np.bool_] = np.cumsum(begun_and_ended)[:-1] > 0
     return inside
+
+
+def seal_path(folder: Path, window: Window) -> Path:
+    """Return the file of a range's seal in the folder of its dataset."""
+    return folder / f"{window.name}{SEAL_SUFFIX}"
+
+
+def seal_paths(folder: Path) -> list[Path]:
+    """Return all seal files in the folder of a dataset."""
+    return sorted(folder.glob(f"*{SEAL_SUFFIX}"))
+
+
+def write_seal(root: Path, folder: Path, seal: Seal) -> None:
+    """Write a seal to the folder of its dataset, which lies below the root of the store; its files must exist.
+
+    Raises:
+        StoreUnwritable: if the seal cannot be written.
+    """
+    publish_text(root, seal_path(folder, seal.window), seal_text(seal))
+
+
+def seal_text(seal: Seal) -> str:
+    """Return the content of a seal's file."""
+    return seal.model_dump_json(indent=1) + "\n"
+
+
+def read_seals(folder: Path, dataset: Dataset) -> list[Seal]:
+    """Return all seals in the folder of a dataset in time order.
+
+    Raises:
+        ForeignFile: if a seal cannot be read or belongs to another dataset.
+    """
+    found = [read_seal(path, dataset) for path in seal_paths(folder)]
+    return sorted(found, key=lambda seal: (seal.start, seal.end))
 
 
 def read_seal(path: Path, dataset: Dataset) -> Seal:

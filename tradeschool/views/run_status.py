@@ -8,7 +8,7 @@ from rich.table import Table
 
 from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
+from optimizer.runs.run_record import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_table import named_values
 from optimizer.validation.checks.check import Axis
 from optimizer.validation.gate import Criterion

@@ -1,6 +1,6 @@
 """The run context: stores, results folder, study database and settings of a run."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +21,10 @@ from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
+from tradeschool.store.fetch_command import FETCH_SEALED, fetch_command
 from tradeschool.store.inventory import shares_of
-from tradeschool.store.store import FETCH_SEALED, HOLDOUT_FOLDER, fetch_command
 from workers.connection.signing import UNSIGNED, Signer
+from workers.isolation.published_modules import module_digests
 
 NAMED = 3
 """Datasets that an error names at most."""
@@ -79,7 +80,7 @@ class RunContext:
         closed = Window(*map(datetime.fromisoformat, content["closed"])) if content["closed"] else None
         return cls(
             store=CachedStore(location, Path(columns), closed=closed) if columns else Store(location, closed=closed),
-            holdout=Store(holdout, fetched_by=FETCH_SEALED, section=HOLDOUT_FOLDER),
+            holdout=Store(holdout, fetched_by=FETCH_SEALED),
             results_dir=Path(content["results_dir"]),
             storage_url=content["storage_url"],
             min_coverage=content["min_coverage"],
@@ -141,6 +142,10 @@ class RunContext:
             f"{dataset.dataset} {dataset.window.name}": store.digest(dataset.source, dataset.window)[:LENGTH]
             for dataset in level.datasets
         }
+
+    def module_digests(self, levels: Sequence[Level]) -> dict[str, str]:
+        """The digest of each user's module, by name; empty unless workers can fetch it: from a bucket, with a key."""
+        return module_digests(levels) if self.store.location.bucket and self.work.key() else {}
 
     def candle_shares(self, levels: Iterable[Level]) -> dict[str, tuple[float, float]]:
         """Coverage and density of every sealed dataset's whole window, by `dataset window`."""

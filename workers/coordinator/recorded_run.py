@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
-from optimizer.runs.run_store import AttemptRow, RunRecord, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from optimizer.search.study import read_trials
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext

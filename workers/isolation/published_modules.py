@@ -21,7 +21,7 @@ from tradeschool.errors import SettingsError
 from tradeschool.object_storage.bucket_config import BucketConfig
 from tradeschool.object_storage.client import ObjectChanged, ObjectClient, ObjectMissing, ObjectTooLarge
 from tradeschool.object_storage.helper import client_of
-from workers.connection.signing import Signer
+from workers.connection.signing import UNSIGNED, Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed, UserCode, user_code
 
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -46,7 +46,7 @@ class ModuleSupply:
     folder: Path
     """Folder of fetched modules: one below it for each digest."""
     bucket: BucketConfig | None = None
-    signer: Signer = Signer()
+    signer: Signer = UNSIGNED
 
     def provide(self, levels: Collection[Level], digests: Mapping[str, str]) -> None:
         """Make the modules of all users' objects importable, with the sources that `digests` name; import none.
@@ -165,8 +165,8 @@ def _opened(body: bytes, module: str, digest: str, signer: Signer) -> bytes:
 def _missing(code: UserCode, module: str, digest: str = "") -> str:
     which = f" (sha256 {digest[:12]}...)" if digest else ""
     return (
-        f"{code.kind} {code.name[:80]!r}: this worker has no module {module[:64]!r}{which}: copy {module[:64]}.py to its "
-        f"working folder, or set data_dir to a bucket and work.signing_key on all machines and run: "
+        f"{code.kind} {code.name[:80]!r}: this worker has no module {module[:64]!r}{which}: copy {module[:64]}.py "
+        f"to its working folder, or set data_dir to a bucket and work.signing_key on all machines and run: "
         f"tradeschool strategy publish {code.name[:80]}"
     )
 

@@ -15,7 +15,7 @@ from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level, window_numbers
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.trial_summary import TrialView
 from optimizer.validation.gate import Criterion, gate_readings
 from optimizer.validation.recommendation import Recommendation, needs_null_test

@@ -4,7 +4,7 @@ from pydantic import JsonValue
 
 from optimizer.level.spec import Level
 from optimizer.report.contents import null_test_json, recommendation_json, retry_json
-from optimizer.runs.run_store import Verdict
+from optimizer.runs.run_record import Verdict
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic
 
@@ -41,6 +42,17 @@ RunSurrogate = Callable[[Sequence[Level], int, Callable[[Dataset, Window], Array
 """Function of a curriculum, its seed, its candles and the number of a surrogate market; returns a `NullRun` as JSON."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyImports:
+    """The strategies that a worker may import, and the function that imports one."""
+
+    allowed: AllowedStrategies | None = None
+    """None: no limit."""
+    load: Callable[[str], object] = lambda name: None
+    provide: Callable[[Sequence[Level], Mapping[str, str]], None] = lambda levels, digests: None
+    """Makes the modules of levels importable, with the sources of the digests; it imports none."""
+
+
 class Evaluator(Generic[Arrays, Prepared]):
     """The candles and the objective of one worker, and the level that it has prepared."""
 
@@ -52,19 +64,17 @@ class Evaluator(Generic[Arrays, Prepared]):
         evaluate: Callable[[Level, tuple[Prepared, ...], Parameters, Sequence[float | None]], Evaluation],
         worker: str,
         share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
-        strategies: AllowedStrategies | None = None,
-        load: Callable[[str], object] = lambda name: None,
+        strategies: StrategyImports = StrategyImports(),
         store_of: Callable[[Level], CandleStore[Arrays]] | None = None,
         run_surrogate: RunSurrogate[Arrays] | None = None,
     ) -> None:
         """`plan` asks a level's strategy what it needs; what it returns prepares candles and runs none of its code.
 
-        `strategies` limits the strategies of batches; None: no limit. `load` imports one.
         `store_of` returns the store for a level, without the holdout period of its curriculum; None: `store`.
         `run_surrogate` runs a curriculum in a surrogate market and returns its result as JSON; None: it is refused.
         """
         self.worker, self._strategies = worker, strategies
-        self._share, self._load, self._store_of = share, load, store_of or (lambda level: store)
+        self._share, self._store_of = share, store_of or (lambda level: store)
         self._plan, self._evaluate, self._run_surrogate = plan, evaluate, run_surrogate
         self._planned: dict[str, Callable[[Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]]] = {}
         self._ready: dict[str, tuple[Prepared, ...]] = {}
@@ -103,8 +113,8 @@ class Evaluator(Generic[Arrays, Prepared]):
         Raises:
             StrategyNotAllowed: Its settings do not name it.
         """
-        if self._strategies is not None:
-            self._strategies.require(level)
+        if self._strategies.allowed is not None:
+            self._strategies.allowed.require(level)
 
     def check(self, level: Level, digests: Mapping[str, str]) -> None:
         """Check a study's strategy and candles without importing or preparing anything.
@@ -114,6 +124,7 @@ class Evaluator(Generic[Arrays, Prepared]):
             DataError: Candles are missing, or differ.
         """
         self.require_strategy(level)
+        self._strategies.provide([level], digests)
         check_digests(digests, level_digests(level, self._store_of(level)))
 
     def check_batch(self, batch: Batch) -> None:
@@ -137,8 +148,9 @@ class Evaluator(Generic[Arrays, Prepared]):
         """
         for level in batch.levels:
             self.require_strategy(level)
-            if self._strategies is not None and isinstance(batch, SurrogateBatch):
-                self._strategies.require_sampler(level)
+            if self._strategies.allowed is not None and isinstance(batch, SurrogateBatch):
+                self._strategies.allowed.require_sampler(level)
+        self._strategies.provide(batch.levels, batch.digests)
 
     def load_strategy(self, level: Level) -> None:
         """Import a level's strategy and objectives.
@@ -147,7 +159,7 @@ class Evaluator(Generic[Arrays, Prepared]):
             StrategyNotAllowed: The worker's settings do not name it; nothing is imported.
         """
         self.require_strategy(level)
-        self._load(level.strategy)
+        self._strategies.load(level.strategy)
         for code in trial_code(level):
             if code.kind == "objective":
                 find_objective(code.name)

@@ -14,6 +14,6 @@ def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -
         DataError: Candles are missing or invalid.
     """
     # Imported late: Optuna and the analyses take seconds to import, and trials do not need them.
-    from optimizer.validation import curriculum_in_process
+    from optimizer.validation.in_process import curriculum_in_process
 
     return curriculum_in_process.run_surrogate(levels, seed, read, number).model_dump_json()

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, NoReturn
 
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
 from tradeschool.errors import DataError, ServiceUnreachable
+from tradeschool.object_storage.waiting import during_waits
 from tradeschool.plain_text import plain, plain_error
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed
@@ -53,7 +54,7 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         """
         try:
             batch = self._parsed(job)
-            self._evaluator.require_code(batch)
+            self._provide(batch, renew)
         except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._refusal_seconds)
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
@@ -63,9 +64,7 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         except DataError as error:
             return batch.study, self._refuse(batch, error)
         except ServiceUnreachable as error:  # the bucket of the candles; the job goes back to the queue
-            log.error("%s", error, extra={"action": "candles_unreachable", "study": batch.study})
-            time.sleep(self._refusal_seconds)
-            raise BatchNotStarted from error
+            self._release(batch, error)
         except (StopRequested, RedisError, BatchNotStarted):
             raise
         except Exception as error:  # preparing a level may fail in many ways; the worker survives them
@@ -75,11 +74,25 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             time.sleep(self._refusal_seconds)  # another worker may succeed
         return batch.study, outcome
 
+    def _provide(self, batch: Batch, renew: Callable[[], None]) -> None:
+        """Check that the users' code of a batch may be imported, and fetch modules that are missing here."""
+        try:
+            with during_waits(renew):
+                self._evaluator.require_code(batch)
+        except ServiceUnreachable as error:
+            self._release(batch, error)
+
     def _parsed(self, job: TrialJob) -> Batch:
         """The batch of a job, with a valid signature for its kind."""
         payload = job.payload()
         form = BATCHES[job.function]
         return form.parse(self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS))
+
+    def _release(self, batch: Batch, error: ServiceUnreachable) -> NoReturn:
+        """Return a job to the queue, because the bucket of candles and modules does not answer."""
+        log.error("job released", extra={"action": "bucket_awaited", "study": batch.study, "reason": str(error)})
+        time.sleep(self._refusal_seconds)  # the pause of a refusal, in which other workers can take it
+        raise BatchNotStarted from error
 
     def _refuse(self, batch: Batch, error: DataError) -> WorkHorseResult:
         log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})

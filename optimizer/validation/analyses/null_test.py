@@ -1,6 +1,6 @@
 """Null test: summary of the whole curriculum in surrogate markets without skill.
 
-`optimizer.validation.curriculum_in_process` runs the curriculum in one of them.
+`optimizer.validation.in_process.curriculum_in_process` runs the curriculum in one of them.
 """
 
 from collections.abc import Sequence

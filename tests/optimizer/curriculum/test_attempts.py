@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.curriculum.attempts import (
-    AttemptFacts,
-    RetryPlan,
-    Shortfall,
-    at_attempt,
-    plan_retry,
-    relaxed_by,
-    trials_by_attempt,
-)
+from optimizer.curriculum.attempts import at_attempt, relaxed_by
 from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.retry_plan import AttemptFacts, RetryPlan, Shortfall, plan_retry, trials_by_attempt
 from optimizer.level.spec import Gate
 from optimizer.strategies.parameter_ranges import around, widest
 from optimizer.strategies.protocol import bounds_of, load

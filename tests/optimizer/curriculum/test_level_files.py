@@ -118,6 +118,13 @@ def test_an_error_is_reported_with_line_and_key(write, case: str) -> None:
     assert said in str(caught.value)
 
 
+def test_an_error_of_a_level_is_the_only_one_reported(write) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_levels(write(WHOLE.replace("trials = 100", "trials = 0")))
+
+    assert str(caught.value).count(".toml:") == 1, caught.value
+
+
 @pytest.mark.parametrize("text", ["[[level]", "level = 3", "", "[other]\nx = 1"])
 def test_a_file_of_another_format_is_refused(write, text: str) -> None:
     with pytest.raises(SettingsError, match=r"my\.toml"):

@@ -21,18 +21,13 @@ from optimizer.objective.choices import Choice
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import IntParameter, Parameter
+from optimizer.validation.analyses.deflated_sharpe import deflate, deflate_out_of_sample
+from optimizer.validation.analyses.excess_return import excess, held_sizes
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.stress import StressCase
+from optimizer.validation.evaluated_winner import EvaluatedWinner
 from optimizer.validation.evidence import Benchmark, Skill
-from optimizer.validation.evidence_collection import (
-    EvaluatedWinner,
-    daily_returns,
-    deflate,
-    deflate_out_of_sample,
-    excess,
-    gather_evidence,
-    held_sizes,
-)
+from optimizer.validation.evidence_collection import daily_returns, gather_evidence
 from optimizer.validation.statistics.alpha import alpha_of
 from optimizer.validation.statistics.overfitting import overfitting
 from optimizer.validation.statistics.sharpe import (

@@ -15,7 +15,8 @@ from optimizer.objective.objective import plan_level as objective_plan
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
 from optimizer.search.trials import TrialOrigin, finished_trial
-from optimizer.validation.verdict import AttemptCase, judge_attempt
+from optimizer.validation.attempt_findings import AttemptCase
+from optimizer.validation.verdict import judge_attempt
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tests.factories.stores import seal_made
 from tradeschool.errors import HoldoutClosed

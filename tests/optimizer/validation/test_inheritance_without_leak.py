@@ -10,7 +10,7 @@ from optimizer.curriculum.earlier_choices import EarlierChoice, Inheritance, inh
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Gate, Level, MinTrades, Part, Split
 from optimizer.level.walk_forward import first_judged, last_search
-from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
+from optimizer.validation.in_process.curriculum_in_process import InProcessRun, run_in_process
 from tests.factories.levels import level_of, read_made
 
 ANY = Gate(win_rate=0.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=0.01)
@@ -70,7 +70,7 @@ def test_without_the_rule_the_points_would_arrive(both: InProcessRun, monkeypatc
     def leaky(level: Level, number: int, choices: Sequence[EarlierChoice]) -> Inheritance:
         return Inheritance(choice=choices[-1], reason="leak") if choices else inherit(level, number, choices)
 
-    monkeypatch.setattr("optimizer.validation.curriculum_in_process.inherit", leaky)
+    monkeypatch.setattr("optimizer.validation.in_process.curriculum_in_process.inherit", leaky)
     run = run_in_process((OVERFITTED, JUDGED), 7, read_made, None)
 
     winner = run.attempts[0].findings.winner.parameters

@@ -7,14 +7,15 @@ import pytest
 from optimizer.level.costs import Costs
 from optimizer.level.spec import Direction, Part
 from optimizer.objective.objective import prepare_level
-from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup, differences, setup_of
+from optimizer.validation.winner_setup import BacktestSetup, ChosenTrial, WinnerSetup, differences, setup_of
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.timerange import parse_timerange
 
 LEVEL = level_of(("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1"))
 DIGESTS = {f"{each.dataset} {each.window.name}": f"digest{place}" for place, each in enumerate(LEVEL.datasets)}
-SETUP = setup_of(LEVEL, run="r1", attempt=1, trial=3, parameters=PARAMETERS, code="c0de", digests=DIGESTS)
+CHOSEN = ChosenTrial(run="r1", attempt=1, number=3, parameters=PARAMETERS)
+SETUP = setup_of(LEVEL, CHOSEN, code="c0de", digests=DIGESTS)
 BTC, EUR = (each.source for each in SETUP.datasets)
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from optimizer.curriculum.state_machine import Search
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_record import AttemptRow, RunRecord
 from optimizer.search.trial_summary import TrialView
 from tests.factories.downloads import provider_state
 from tests.factories.runs import make_level

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimizer.level.holdout import Holdout
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from tests.factories.levels import level_of
 from tests.factories.stores import seal_made
 from tradeschool.errors import DataIncomplete, HoldoutClosed

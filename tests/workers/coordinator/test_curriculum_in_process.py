@@ -6,9 +6,9 @@ import pytest
 
 from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.spec import Level, Split
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.trial_table import export
-from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
+from optimizer.validation.in_process.curriculum_in_process import InProcessRun, run_in_process
 from optimizer.validation.recommendation import needs_null_test
 from tests.factories.in_process_runs import ALMOST, ANY, DATASETS, NONE, RunHarness, level
 from tests.factories.stores import seal_made

@@ -21,7 +21,7 @@ from workers.queue.job_reports import look_at
 from workers.queue.messages import FUNCTION
 from workers.queue.trial_queue import JobState, enqueue, results_key
 from workers.queue.worker_losses import count_loss, losses_key
-from workers.work_horse.evaluator import Evaluator
+from workers.work_horse.evaluator import Evaluator, StrategyImports
 from workers.worker.preflight_check import check_in
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -85,7 +85,7 @@ def test_an_evaluator_refuses_a_strategy_not_allowed(plan, make_evaluator) -> No
         plan=lambda *_: pytest.fail("it was prepared"),
         evaluate=honest._evaluate,
         worker="w",
-        strategies=AllowedStrategies(),
+        strategies=StrategyImports(allowed=AllowedStrategies()),
     )
     study = plan.open()
     run = plan.run(study)
@@ -245,7 +245,7 @@ def test_without_a_key_an_attacker_can_fail_trials(plan, connection: Redis) -> N
         enqueue(plan.queue, job.job_id, batch, 9, UNSIGNED)
         failed(connection, job.job_id, "forged")
     while run.ledger.is_open(0):
-        run.next_reconcile = 0.0
+        run.jobs.next_check = 0.0
         run.reconcile()
     (trial, *_) = study.trials()
     study.close()

@@ -22,7 +22,7 @@ from rq.job_lifecycle import record_job_failure
 from schemathesis import GenerationMode
 
 from optimizer.level.spec import Level
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from tests.factories.runs import make_attempt, make_context, make_run_record, make_verdict, recommended
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.validation.winner_setup import WinnerSetup
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext

@@ -25,7 +25,7 @@ from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.ohlcv.arrays import CandleArrays, joined, no_candles
 from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import Store
-from tradeschool.store.store import fetch_command
+from tradeschool.store.fetch_command import fetch_command
 
 
 class SettledCandles:

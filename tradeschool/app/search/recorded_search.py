@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial
 
 from optimizer.curriculum.level_files import find_level
 from optimizer.level.spec import Level
-from optimizer.runs.run_store import AttemptRow, RunRecord, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun

@@ -13,7 +13,7 @@ from optimizer.curriculum.level_files import find_level, load_levels
 from optimizer.level.constraints import Constraint
 from optimizer.level.costs import costs_of
 from optimizer.level.spec import Bounds, Level, MinTrades, Mode
-from optimizer.runs.run_store import SURROGATES
+from optimizer.runs.run_record import SURROGATES
 from optimizer.strategies.parameter_ranges import kept_ranges, with_strategy
 from tradeschool.errors import SettingsError
 from tradeschool.settings.model import Settings

@@ -10,7 +10,7 @@ from types import FrameType
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.validation.recommendation import needs_null_test
 from tradeschool.app.context import redis_url_of, searched_candles_of
 from tradeschool.app.notifications import notifications

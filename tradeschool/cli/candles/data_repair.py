@@ -13,7 +13,7 @@ from tradeschool.cli.options.output import json_option
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
 from tradeschool.store import Store
-from tradeschool.store.store import fetch_command
+from tradeschool.store.fetch_command import fetch_command
 from tradeschool.views.terminal import console, print_json
 
 

@@ -64,14 +64,15 @@ def search(text: str, provider: str | None, *, as_json: bool) -> None:
     with known_to_providers(load_settings()) as lists:
         _load(lists, [provider.lower()] if provider else provider_names(), again=False)
     known = [each for each in registry.current().all() if provider is None or each.provider == provider.lower()]
-    found = _matches(text, known)
-    if not found and not as_json:
-        console().print(f"no name contains {text!r}; the most similar ones:")
-    found = found or names.nearest(text, known)
+    matches = _matches(text, known)
+    found = matches or names.nearest(text, known)
     if as_json:
         print_json([as_object(each) for each in found])
         return
-    console().print(_table(found[:FOUND]))
+    if not matches:
+        console().print(f"no name contains {text!r}{'; the most similar ones:' if found else ''}")
+    if found:
+        console().print(_table(found[:FOUND]))
     if len(found) > FOUND:
         console().print(f"{len(found) - FOUND:,} more; add letters, --provider NAME or --json")
 

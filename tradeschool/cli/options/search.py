@@ -8,7 +8,7 @@ import click
 
 from optimizer.level.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from optimizer.level.spec import Mode
-from optimizer.runs.run_store import SURROGATES
+from optimizer.runs.run_record import SURROGATES
 from tradeschool.app.search.search_request import MAX_SEED
 
 workers_option = click.option(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.trial_table import export as export_table
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.recorded_search import find_search

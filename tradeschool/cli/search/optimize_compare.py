@@ -8,7 +8,7 @@ import click
 from optimizer.curriculum.level_files import find_level
 from optimizer.report.files import EQUITY_NAME, read_json
 from optimizer.report.run_comparison import ComparedRun, comparison_json
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import context_of
 from tradeschool.cli.options.output import json_option

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import click
 from rich.table import Table
 
-from optimizer.curriculum.attempts import trials_by_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
+from optimizer.curriculum.retry_plan import trials_by_attempt
 from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import window_level
@@ -136,21 +136,22 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "datasets": [
             {"dataset": each.dataset, "window": str(each.window), "rule": each.rule or None} for each in level.datasets
         ],
-        "parts": [
-            {
-                "dataset": each.dataset,
-                "part": each.part,
-                "number": each.number,
-                "searched": str(each.searched) if each.searched else None,
-                "searched_bars": each.searched_bars,
-                "start": each.window.start.isoformat(),
-                "end": each.window.end.isoformat(),
-                "expected": each.expected,
-                "stored": each.stored,
-                "warm_up": each.warm_up,
-                "lead_in": each.lead_in,
-                "judged": each.evaluated,
-            }
-            for each in parts
-        ],
+        "parts": [_part_as_json(each) for each in parts],
+    }
+
+
+def _part_as_json(planned: PlannedPart) -> dict[str, object]:
+    return {
+        "dataset": planned.dataset,
+        "part": planned.part,
+        "number": planned.number,
+        "searched": str(planned.searched) if planned.searched else None,
+        "searched_bars": planned.searched_bars,
+        "start": planned.window.start.isoformat(),
+        "end": planned.window.end.isoformat(),
+        "expected": planned.expected,
+        "stored": planned.stored,
+        "warm_up": planned.warm_up,
+        "lead_in": planned.lead_in,
+        "judged": planned.evaluated,
     }

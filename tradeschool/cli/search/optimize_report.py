@@ -5,7 +5,7 @@ from typing import NoReturn
 import click
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_store import SURROGATES, RunRecord
+from optimizer.runs.run_record import SURROGATES, RunRecord
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import context_of, interrupts, run_status_of, services, with_look
 from tradeschool.app.search.strategy_isolation import isolation, keep_isolated_strategies

@@ -13,7 +13,7 @@ from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
 from optimizer.report.contents import retry_json
 from optimizer.runs import fingerprint
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.trial_table import named_values, trial_rows
 from optimizer.validation.labels import label
 from optimizer.validation.selection import ranked

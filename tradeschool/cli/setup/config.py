@@ -95,7 +95,7 @@ def _data_folder(settings: Settings) -> str:
     store, found = candles_of(settings), _writable(settings.data_root)
     if store.bucket is None:
         return found
-    store.refresh(at_once=True)
+    store.bucket.refresh(at_once=True)
     return f"{store} answers, {len(store.dataset_names())} datasets; {found}"
 
 

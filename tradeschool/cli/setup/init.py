@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from pathlib import Path
 
@@ -62,10 +63,8 @@ def init(
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
         draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_location()), strategy)
-        words = ["tradeschool", "init", "--pairs", pairs, "--from", first]
-        others = {"--to": last, "--timeframes": timeframes, "--strategy": strategy}
-        words += [word for option, value in others.items() if value for word in (option, value)]
-        _write(out, curriculum, curriculum_text(draft, command=shlex.join(words), file=CURRICULUM_FILE))
+        given = {"--pairs": pairs, "--from": first, "--to": last, "--timeframes": timeframes, "--strategy": strategy}
+        _write(out, curriculum, curriculum_text(draft, command=_command_line(given), file=CURRICULUM_FILE))
         load_levels(curriculum)
     say(f"written: {curriculum}")
     if settings_file.exists() and not force:
@@ -76,6 +75,16 @@ def init(
     for level in draft.levels:
         for note in draft.notes[level.name]:
             say(f"level {level.name}: {note}")
+    _say_next_steps(curriculum)
+
+
+def _command_line(given: Mapping[str, str | None]) -> str:
+    """Return the command with the options that were given, for the comment in the file."""
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    return shlex.join(["tradeschool", "init", *words])
+
+
+def _say_next_steps(curriculum: Path) -> None:
     named_file = shlex.quote(str(curriculum))
     say(f"next: tradeschool optimize plan --curriculum {named_file}")
     say(f"then: tradeschool fetch --holdout --curriculum {named_file}")

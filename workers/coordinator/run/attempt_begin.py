@@ -4,7 +4,7 @@ from optimizer.curriculum.earlier_choices import Inheritance, choices_of, depend
 from optimizer.level.spec import Level
 from optimizer.level.walk_forward import last_search
 from optimizer.runs import fingerprint
-from optimizer.runs.run_store import AttemptRow, RunRecord, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from workers.coordinator.recorded_run import RecordedRun
 
 

@@ -9,13 +9,14 @@ from optimizer.curriculum.attempts import relaxed_by
 from optimizer.level.spec import Part
 from optimizer.report.files import write_findings
 from optimizer.runs import fingerprint
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
 from optimizer.search.space import search_space
+from optimizer.validation.attempt_findings import AttemptCase, AttemptFindings, PreviousLevel
 from optimizer.validation.holdout_log import log_access, out_of_sample_days, part_days
-from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
+from optimizer.validation.verdict import judge_attempt, shortfall
 from optimizer.validation.walk_forward import SearchedWindow
-from optimizer.validation.winner_setup import WinnerSetup, setup_of
+from optimizer.validation.winner_setup import ChosenTrial, WinnerSetup, setup_of
 from tradeschool.errors import TrialDiffers
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run.level_search import study_facts
@@ -33,24 +34,14 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
     record = run.record
     level = record.searched_level(attempt)
     store = run.context.searched(level)
-    case = AttemptCase(
-        level=level,
-        attempt=attempt.number,
-        relaxed=relaxed_by(record.level(attempt.level), attempt.number),
-        trials=run.trials(attempt),
-        reused=attempt.reused,
-        predecessor=_predecessor(run, attempt.level),
-        seed=record.seed,
-        windows=[searched_window(run, attempt, each) for each in attempt.windows],
-    )
 
     def on_access(part: Part, numbers: Sequence[int], window: int | None) -> None:
         days = part_days(level, part) if window is None else out_of_sample_days(level, window)
-        now, name = datetime.now(UTC), level.name
+        now = datetime.now(UTC)
         log_access(
             run.folder,
             part,
-            level=name,
+            level=level.name,
             attempt=attempt.number,
             window=window,
             trials=numbers,
@@ -62,10 +53,24 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
         found = verify(run, attempt, number, train, attempt.window(window) if window else None)
         _require_repeatable(record, attempt, found, number)
 
-    findings = judge_attempt(case, store.arrays, on_access, repeat)
+    findings = judge_attempt(_case(run, attempt), store.arrays, on_access, repeat)
     judged = attempt.model_copy(update={"verdict": _verdict(findings), "windows": _judged_windows(attempt, findings)})
     write_findings(run.context.results_dir, run.folder, findings, _setup(run, attempt, findings), judged)
     return judged
+
+
+def _case(run: RecordedRun, attempt: AttemptRow) -> AttemptCase:
+    record = run.record
+    return AttemptCase(
+        level=record.searched_level(attempt),
+        attempt=attempt.number,
+        relaxed=relaxed_by(record.level(attempt.level), attempt.number),
+        trials=run.trials(attempt),
+        reused=attempt.reused,
+        predecessor=_predecessor(run, attempt.level),
+        seed=record.seed,
+        windows=[searched_window(run, attempt, each) for each in attempt.windows],
+    )
 
 
 def searched_window(run: RecordedRun, attempt: AttemptRow, window: WindowRow) -> SearchedWindow:
@@ -113,12 +118,14 @@ def _setup(run: RecordedRun, attempt: AttemptRow, findings: AttemptFindings) -> 
         return None
     return setup_of(
         findings.level,
-        run=run.record.name,
-        attempt=attempt.number,
-        trial=winner.number,
-        parameters=winner.parameters,
-        size=winner.size,
-        leverage=winner.leverage,
+        ChosenTrial(
+            run=run.record.name,
+            attempt=attempt.number,
+            number=winner.number,
+            parameters=winner.parameters,
+            size=winner.size,
+            leverage=winner.leverage,
+        ),
         code=fingerprint.of_code(),
         digests=run.context.digests(findings.level),
         windows=findings.case.windows,

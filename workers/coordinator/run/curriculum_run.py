@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
 from optimizer.level.spec import Level
 from optimizer.runs.active_runs import RunMarker
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_record import AttemptRow, RunRecord
 from tradeschool.errors import LeadershipLost, ServiceUnreachable
 from tradeschool.log import about
 from workers.connection.reconnect import Outage

@@ -9,7 +9,7 @@ from pydantic import JsonValue, ValidationError
 
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.report.files import write_escalation, write_lineage, write_null_test, write_report
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.validation.analyses.null_test import null_test_of
 from optimizer.validation.evidence import NullRun
 from optimizer.validation.recommendation import needs_null_test
@@ -23,7 +23,7 @@ from workers.coordinator.run.level_search import SearchContext
 from workers.coordinator.run.run_record import end_reason, save
 from workers.coordinator.study.coordinator import coordinate
 from workers.coordinator.study.job_recovery import CoordinatorSettings
-from workers.coordinator.study.surrogate_run import SurrogateRun
+from workers.coordinator.study.surrogate_run import MissingMarkets, SurrogateRun
 from workers.processes.process_group import ProcessGroup, cores, process_group
 from workers.queue.job_names import null_study
 from workers.queue.messages import curriculum_digests
@@ -118,14 +118,11 @@ class RunFinalizer:
     def _null_runs(self, record: RunRecord, path: Path, count: int) -> dict[int, NullRun]:
         """The outcomes in the file plus the missing ones."""
         null_runs, given_up = read_null_runs(path), set[int]()
-        study, levels = null_study(record.name), record.levels
-
-        def missing() -> list[int]:
-            return [number for number in range(count) if number not in null_runs and number not in given_up]
-
-        if not missing():
+        study = null_study(record.name)
+        if all(number in null_runs for number in range(count)):
             return null_runs
-        digests = curriculum_digests(levels, self._context.searched(levels[0]))
+        digests = curriculum_digests(record.levels, self._context.searched(record.levels[0]))
+        digests |= self._context.module_digests(record.levels)
 
         def report(progress: object) -> None:
             del progress
@@ -142,12 +139,10 @@ class RunFinalizer:
 
         def make() -> SurrogateRun:
             self._search_context.require_leadership()
+            ended = null_runs.keys() | given_up
+            numbers = [number for number in range(count) if number not in ended]
             return SurrogateRun(
-                study=study,
-                levels=levels,
-                seed=record.seed,
-                digests=digests,
-                missing=missing(),
+                MissingMarkets(study=study, levels=record.levels, seed=record.seed, digests=digests, numbers=numbers),
                 dispatcher=self._search_context.dispatchers(study),
                 settings=CoordinatorSettings(),
                 on_run=on_run,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from optimizer.curriculum.state_machine import Recommend, RunOutcome
-from optimizer.runs.run_store import AttemptRow
+from optimizer.runs.run_record import AttemptRow
 from optimizer.validation.recommendation import Recommendation
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import attempt_verdict

@@ -9,7 +9,7 @@ from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copy_trials
 from optimizer.level.spec import Level, Parameters
 from optimizer.level.walk_forward import last_search
-from optimizer.runs.run_store import AttemptRow, RunRecord, WindowRow
+from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from workers.connection.reconnect import Outage
@@ -124,7 +124,7 @@ def _coordinate(
 ) -> None:
     level = facts.level
     settings = CoordinatorSettings(trials_per_job=run.context.work.trials_per_job)
-    digests = level_digests(level, run.context.searched(level))
+    digests = level_digests(level, run.context.searched(level)) | run.context.module_digests([level])
 
     def given_up(number: int, reason: str) -> None:
         run.log_event("trial_given_up", level=level.name, trial=number, reason=reason)

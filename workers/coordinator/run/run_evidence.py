@@ -15,11 +15,11 @@ from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice
 from optimizer.objective.objective import prepare_level
 from optimizer.report.files import read_json
-from optimizer.runs.run_store import AttemptRow, Verdict, WindowRow
+from optimizer.runs.run_record import AttemptRow, Verdict, WindowRow
+from optimizer.validation.evaluated_winner import EvaluatedWinner
 from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import (
     NOT_REACHED,
-    EvaluatedWinner,
     Floats,
     counted_trials,
     daily_returns,

@@ -15,7 +15,8 @@ from optimizer.level.spec import Level
 from optimizer.report.files import write_lineage
 from optimizer.runs import fingerprint
 from optimizer.runs.active_runs import MarkedRuns
-from optimizer.runs.run_store import SURROGATES, ForcedResume, RunRecord, RunStore
+from optimizer.runs.run_record import SURROGATES, ForcedResume, RunRecord
+from optimizer.runs.run_store import RunStore
 from optimizer.search.methods.requirements import check_sampler
 from tradeschool.atomic_files import publish_text
 from tradeschool.errors import SettingsError

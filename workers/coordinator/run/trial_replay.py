@@ -20,7 +20,7 @@ from optimizer.level.spec import Level, Part
 from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.objective import evaluate_runs, prepare_level, stored_metrics
 from optimizer.objective.trial_result import finite_or_none
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_record import AttemptRow, RunRecord
 from optimizer.validation.holdout_log import Days, log_access
 from optimizer.validation.selection import choice_of
 from tradeschool.errors import SettingsError

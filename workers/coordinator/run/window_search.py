@@ -5,7 +5,7 @@ with that window.
 """
 
 from optimizer.level.walk_forward import window_numbers
-from optimizer.runs.run_store import AttemptRow, WindowRow
+from optimizer.runs.run_record import AttemptRow, WindowRow
 from optimizer.validation.selection import size_of
 from optimizer.validation.walk_forward import chosen_trial
 from workers.coordinator.recorded_run import RecordedRun

@@ -49,7 +49,6 @@ class StudyRun:
             )
         self.dispatcher, self._settings = dispatcher, settings
         self._facts, self._digests, self._study = facts, dict(digests), study
-        self.next_reconcile = time.monotonic()
         self.is_ready = False
         """Whether the ledger has loaded what the sampler needs for later trials."""
         self.ledger = TrialLedger(
@@ -93,16 +92,7 @@ class StudyRun:
             ServiceUnreachable, StudyChanged: Redis, the database or the study failed; make a new object.
             DataIncomplete, StrategyNotImported, SettingsError: Every worker refuses, see `JobRecovery.recover`.
         """
-        # Without an open job no result can come, and workers wait for the jobs that are sent below.
-        for result in self.dispatcher.collect(0.0 if self.jobs.is_empty else wait_seconds):
-            self.ledger.accept(result)
-            self.jobs.has_results |= bool(result.trials)
-        if time.monotonic() >= self.next_reconcile:
-            self.jobs.recover()
-            self.announce()
-            self.next_reconcile = time.monotonic() + self._settings.reconcile_seconds
-        while job_key := self.next_job():
-            self.jobs.send(job_key)
+        self.jobs.step(wait_seconds, announce=self.announce, next_job=self.next_job)
         # Last: a worker that waits for its next job does not also wait for the disk.
         self.ledger.commit()
         if not self.is_ready:

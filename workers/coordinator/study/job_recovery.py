@@ -74,6 +74,7 @@ class JobRecovery:
         self.given_up = given_up
         self._ledger, self._dispatcher, self._settings = ledger, dispatcher, settings
         self._code, self._clock, self._noun = code, clock, noun
+        self.next_check = clock()
         self._job_keys: dict[tuple[int, int], JobKey] = {}
         self._orphans: dict[JobKey, float] = {}
         self._sent: set[JobKey] = set()
@@ -104,6 +105,24 @@ class JobRecovery:
             else:
                 del self._job_keys[place]
                 self._orphans.pop(job_key, None)
+
+    def step(self, wait_seconds: float, *, announce: Callable[[], None], next_job: Callable[[], JobKey | None]) -> None:
+        """Accept results, recover lost jobs when a check is due, and send every job of `next_job`.
+
+        Raises:
+            ServiceUnreachable: Redis does not answer.
+            DataIncomplete, StrategyNotImported, SettingsError: As `recover`.
+        """
+        # Without an open job no result can come, and workers wait for the jobs that are sent below.
+        for result in self._dispatcher.collect(0.0 if self.is_empty else wait_seconds):
+            self._ledger.accept(result)
+            self.has_results |= bool(result.trials)
+        if self._clock() >= self.next_check:
+            self.recover()
+            announce()
+            self.next_check = self._clock() + self._settings.reconcile_seconds
+        while job_key := next_job():
+            self.send(job_key)
 
     def recover(self) -> None:
         """Look up the state of every open job and handle it.

@@ -6,9 +6,9 @@ meanwhile is kept in Redis.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -29,24 +29,32 @@ MOST_OPEN = 32
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingMarkets:
+    """The surrogate markets that a null test lacks, and the curriculum that runs in each of them."""
+
+    study: str
+    levels: tuple[Level, ...]
+    seed: int
+    digests: Mapping[str, str]
+    """Digests of the curriculum's candles."""
+    numbers: Sequence[int]
+
+    def batch(self, numbers: tuple[int, ...]) -> SurrogateBatch:
+        """The batch of these numbers."""
+        return SurrogateBatch(
+            study=self.study, numbers=numbers, levels=self.levels, seed=self.seed, digests=dict(self.digests)
+        )
+
+
 class SurrogateLedger:
     """The surrogate markets of a null test: finished, open, given up and not yet asked for."""
 
-    def __init__(
-        self,
-        *,
-        study: str,
-        levels: Sequence[Level],
-        seed: int,
-        digests: Mapping[str, str],
-        missing: Sequence[int],
-        on_run: Callable[[NullRun], None],
-    ) -> None:
-        self._study, self._levels, self._seed, self._digests = study, tuple(levels), seed, dict(digests)
-        self._on_run, self._given_up = on_run, 0
+    def __init__(self, markets: MissingMarkets, on_run: Callable[[NullRun], None]) -> None:
+        self._markets, self._on_run, self._given_up = markets, on_run, 0
         self._open: dict[int, None] = {}
-        self._waiting = [*missing]
-        self._planned, self._finished = len(missing), 0
+        self._waiting = [*markets.numbers]
+        self._planned, self._finished = len(markets.numbers), 0
 
     def next_number(self) -> int | None:
         """Open the next surrogate market; None while enough are open, or none is left."""
@@ -59,7 +67,7 @@ class SurrogateLedger:
     def batch(self, numbers: range) -> SurrogateBatch | None:
         """A batch of the open markets among `numbers`; None if there are none."""
         wanted = tuple(number for number in numbers if self.is_open(number))
-        return self._batch(wanted) if wanted else None
+        return self._markets.batch(wanted) if wanted else None
 
     def is_open(self, number: int) -> bool:
         """Whether a market was asked for and has no result."""
@@ -99,13 +107,8 @@ class SurrogateLedger:
         self._finished += 1
         self._on_run(null_run)
 
-    def _batch(self, numbers: tuple[int, ...]) -> SurrogateBatch:
-        return SurrogateBatch(
-            study=self._study, numbers=numbers, levels=self._levels, seed=self._seed, digests=self._digests
-        )
-
     def _request_digest(self, number: int) -> str:
-        return self._batch((number,)).request_digests()[0]
+        return self._markets.batch((number,)).request_digests()[0]
 
 
 class SurrogateRun:
@@ -113,27 +116,20 @@ class SurrogateRun:
 
     def __init__(
         self,
+        markets: MissingMarkets,
         *,
-        study: str,
-        levels: Sequence[Level],
-        seed: int,
-        digests: Mapping[str, str],
-        missing: Sequence[int],
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
         on_run: Callable[[NullRun], None],
         given_up: Callable[[int, str], None] = lambda number, reason: None,
     ) -> None:
-        self._study, self._dispatcher, self._settings, self._given_up = study, dispatcher, settings, given_up
-        self._next_reconcile = time.monotonic()
-        self.ledger = SurrogateLedger(
-            study=study, levels=levels, seed=seed, digests=digests, missing=missing, on_run=on_run
-        )
+        self._markets, self._dispatcher = markets, dispatcher
+        self.ledger = SurrogateLedger(markets, on_run)
         self._jobs = JobRecovery(
             ledger=self.ledger,
             dispatcher=dispatcher,
             settings=settings,
-            code=next(iter(user_code(levels)), UserCode(levels[0].strategy)),
+            code=next(iter(user_code(markets.levels)), UserCode(markets.levels[0].strategy)),
             given_up=given_up,
             noun="surrogate market",
         )
@@ -145,19 +141,15 @@ class SurrogateRun:
             ServiceUnreachable: Redis does not answer; make a new object.
             DataIncomplete, StrategyNotImported, SettingsError: Every worker refuses, see `JobRecovery.recover`.
         """
-        for result in self._dispatcher.collect(0.0 if self._jobs.is_empty else wait_seconds):
-            self.ledger.accept(result)
-            self._jobs.has_results |= bool(result.trials)
-        if time.monotonic() >= self._next_reconcile:
-            self._jobs.recover()
-            self._announce()
-            self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
-        while (number := self.ledger.next_number()) is not None:
-            self._jobs.send(JobKey(study=self._study, first=number, last=number))
+        self._jobs.step(wait_seconds, announce=self._announce, next_job=self._next_job)
         progress = self.ledger.progress()
         if progress.is_done:
             self.withdraw()
         return progress
+
+    def _next_job(self) -> JobKey | None:
+        number = self.ledger.next_number()
+        return None if number is None else JobKey(study=self._markets.study, first=number, last=number)
 
     def withdraw(self) -> None:
         """Remove the announcement of the null test; where Redis does not answer, it expires."""

@@ -7,10 +7,10 @@ import pytest
 
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Gate, Level, MinTrades
-from optimizer.validation import curriculum_in_process
 from optimizer.validation.analyses.null_test import null_test_of
-from optimizer.validation.curriculum_in_process import run_in_process, run_surrogate
 from optimizer.validation.evidence import NullRun
+from optimizer.validation.in_process import curriculum_in_process
+from optimizer.validation.in_process.curriculum_in_process import run_in_process, run_surrogate
 from tests.factories.levels import level_of, read_trending
 
 NAME = "coinbase/BTC-USD/H1"

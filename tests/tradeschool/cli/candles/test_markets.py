@@ -116,6 +116,12 @@ def test_search_without_a_match_gives_the_most_similar_names(command, exchange: 
     assert "coinbase:SOL/USD" in out
 
 
+def test_search_without_a_similar_name_prints_no_empty_table(command, exchange: RunningExchange) -> None:
+    code, out, _ = command("markets", "search", "@@@@")
+
+    assert (code, out.strip()) == (0, "no name contains '@@@@'")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

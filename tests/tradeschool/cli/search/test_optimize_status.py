@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.curriculum.attempts import AttemptFacts, Shortfall
+from optimizer.curriculum.retry_plan import AttemptFacts, Shortfall
 from optimizer.report.contents import retry_json
 from tests.factories.levels import PARAMETERS, RANGES
 from tests.factories.runs import (

@@ -12,7 +12,7 @@ from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Gate, Level, Part
 from optimizer.objective.objective import prepare_level, repair
-from optimizer.runs.run_store import RunRecord
+from optimizer.runs.run_record import RunRecord
 from optimizer.search.study import read_trials
 from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.in_process_runs import (

@@ -17,7 +17,7 @@ from tests.workers.study_plan import Plan
 from tradeschool.errors import DataIncomplete, SettingsError
 from workers.connection.signing import Signer
 from workers.coordinator.study.job_recovery import CoordinatorSettings
-from workers.coordinator.study.surrogate_run import MOST_OPEN, SurrogateRun
+from workers.coordinator.study.surrogate_run import MOST_OPEN, MissingMarkets, SurrogateRun
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.dispatch import Dispatcher, JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialJob
@@ -48,12 +48,15 @@ class NullPlan:
         queued = QueueDispatcher(
             self.plan.queue, study=STUDY, url=self.plan.url, job_timeout_seconds=self.plan.job_timeout, signer=signer
         )
-        return SurrogateRun(
+        markets = MissingMarkets(
             study=STUDY,
             levels=self.levels,
             seed=self.plan.seed,
             digests=curriculum_digests(self.levels, worker_process.Candles(self.plan.digest)),
-            missing=[number for number in range(self.surrogates) if number not in self.found],
+            numbers=[number for number in range(self.surrogates) if number not in self.found],
+        )
+        return SurrogateRun(
+            markets,
             dispatcher=dispatcher or queued,
             settings=CoordinatorSettings(reconcile_seconds=0.3, orphan_seconds=0.6, attempts=self.plan.attempts),
             on_run=lambda null_run: self.found.__setitem__(null_run.surrogate, null_run),

@@ -1,4 +1,4 @@
-"""Settings of a level's retries and of what it takes over from the level before."""
+"""Settings of a level's retries."""
 
 from typing import Annotated
 
@@ -28,12 +28,3 @@ class RetrySettings(StrictModel):
             f"closest trial, lies (within {self.edge:g} of the range), or every range if no trial was feasible and it "
             f"lies at no end; factor {self.range_factor:g}"
         )
-
-
-class InheritanceSettings(StrictModel):
-    """First points that a level takes over from the winner of the level before."""
-
-    neighbours: Annotated[int, Field(ge=0, le=1_000)] = 8
-    """Number of quasi-random points around the winner."""
-    reach: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Share of each range to either side of the winner that they, and a search with `narrow`, lie in."""
