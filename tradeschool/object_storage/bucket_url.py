@@ -27,7 +27,7 @@ class BucketUrl:
     @property
     def folder_name(self) -> str:
         """Name of a local folder that belongs to this URL alone."""
-        return "-".join((self.scheme, self.bucket, *filter(None, self.prefix.replace("-", "--").split("/"))))
+        return "+".join((self.scheme, self.bucket, *filter(None, self.prefix.split("/"))))
 
 
 def is_bucket_url(text: str) -> bool:

@@ -225,7 +225,7 @@ def _store_of(config: BucketConfig) -> "ObjectStore":
         "access_key_id": config.access_key_id,
         "secret_access_key": config.secret_access_key,
     }
-    options = {name: value for name, value in given.items() if value}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value}
     try:
         match config.url.scheme:
             case "s3":
@@ -233,7 +233,7 @@ def _store_of(config: BucketConfig) -> "ObjectStore":
             case "gs":
                 return GCSStore(config.url.bucket, **common)
             case _:
-                endpoint = {"endpoint": config.endpoint} if config.endpoint else {}
+                endpoint: dict[str, Any] = {"endpoint": config.endpoint} if config.endpoint else {}
                 return AzureStore(config.url.bucket, **common, **endpoint)
     except (BaseError, ValueError, TypeError) as error:  # what the environment contains
         raise SettingsError(f"data_dir {config.url}: {Failure.of(error).reason}; see docs/object-storage.md") from None

@@ -1,0 +1,156 @@
+"""A real S3 server in this process, and a proxy in front of it that fails requests as told."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tradeschool.object_storage.bucket_config import BucketConfig, DataLocation
+from tradeschool.object_storage.bucket_url import parse_bucket_url
+
+BUCKET = "candles"
+ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>made by a test</Message></Error>"
+REFUSALS = {"ExpiredToken": 400, "InvalidAccessKeyId": 403, "AccessDenied": 403, "InternalError": 500, "SlowDown": 503}
+
+
+@dataclass
+class Faults:
+    """The next answers of the proxy, and the requests that it has seen."""
+
+    coming: list[str] = field(default_factory=list)
+    """`cut`, `other` (changed content), `lost` (executed, but not answered) or a code of `REFUSALS`, in order."""
+    methods: tuple[str, ...] = ("GET", "PUT", "HEAD")
+    """Only these methods fail."""
+    always: str = ""
+    seen: list[tuple[str, str]] = field(default_factory=list)
+
+    def next_one(self, method: str, path: str) -> str:
+        self.seen.append((method, path))
+        if method not in self.methods:
+            return ""
+        return self.always or (self.coming.pop(0) if self.coming else "")
+
+    def count(self, method: str, part: str) -> int:
+        return sum(each == method and part in path for each, path in self.seen)
+
+
+@dataclass(frozen=True)
+class S3:
+    """A server with one bucket, behind the proxy."""
+
+    url: str
+    faults: Faults
+    server: tuple[str, int]
+
+    def config(self, folder: Path, *, prefix: str = "", **more: object) -> BucketConfig:
+        """Access to a prefix of its own, with a cache in a folder."""
+        given = {
+            "url": parse_bucket_url(f"s3://{BUCKET}/{prefix or uuid4().hex}"),
+            "cache_dir": folder / "cache",
+            "cache_bytes": 100_000_000,
+            "endpoint": self.url,
+            "region": "us-east-1",
+            "access_key_id": "key",
+            "secret_access_key": "not-a-secret",
+            "patience_seconds": 60.0,
+            "refresh_seconds": 0.0,
+        }
+        return BucketConfig(**(given | more))  # type: ignore[arg-type]
+
+    def location(self, folder: Path, **options: object) -> DataLocation:
+        return DataLocation(folder / "root", self.config(folder, **options))  # type: ignore[arg-type]
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """All objects below a prefix, read without the proxy."""
+        return {key.removeprefix(f"{prefix}/"): self.ask("GET", f"/{BUCKET}/{key}") for key in self._keys(prefix)}
+
+    def put(self, key: str, content: bytes) -> None:
+        self.ask("PUT", f"/{BUCKET}/{key}", content)
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+        connection = http.client.HTTPConnection(*self.server)
+        connection.request(method, path, body, {"Host": "s3.amazonaws.com"})
+        answer = connection.getresponse().read()
+        connection.close()
+        return answer
+
+    def _keys(self, prefix: str) -> list[str]:
+        import re
+
+        found = self.ask("GET", f"/{BUCKET}?list-type=2&prefix={prefix}/").decode()
+        return re.findall(r"<Key>([^<]+)</Key>", found)
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """Serve one bucket until the block ends."""
+    pytest.importorskip("obstore", reason="no obstore: install tradeschool-curriculum[object-storage]")
+    moto = pytest.importorskip("moto.server", reason="no moto: install the group test")
+    import logging
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    place = server.get_host_and_port()
+    faults = Faults()
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(place, faults))
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    made = S3(f"http://127.0.0.1:{proxy.server_port}", faults, place)
+    made.ask("PUT", f"/{BUCKET}")
+    try:
+        yield made
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        server.stop()
+
+
+def _handler(place: tuple[str, int], faults: Faults) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            fault = faults.next_one(self.command, self.path)
+            if fault in REFUSALS:
+                self.answer(REFUSALS[fault], {}, ERROR.format(code=fault).encode())
+                return
+            connection = http.client.HTTPConnection(*place)
+            connection.request(self.command, self.path, body, dict(self.headers.items()))
+            answer = connection.getresponse()
+            content = answer.read()
+            headers = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
+            connection.close()
+            if fault == "lost":
+                self.close_connection = True
+                return
+            if fault == "other":
+                content = bytes(each ^ 1 for each in content)
+            self.answer(answer.status, headers, content, cut=fault == "cut")
+
+        def answer(self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                if name.lower() not in {"content-length", "connection", "date", "server"}:
+                    self.send_header(name, value)
+            size = headers.get("Content-Length", len(content)) if self.command == "HEAD" else len(content)
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content[: len(content) // 2] if cut else content)
+            if cut:
+                self.close_connection = True
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_one
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    return Handler
