@@ -28,7 +28,7 @@ from optimizer.search.study import read_trials
 from tradeschool.app.search.search_run import context_of
 from tradeschool.settings.loading import load
 from workers.coordinator.context import RunContext
-from workers.coordinator.run.run_record import begin, read_run
+from workers.coordinator.run.run_persistence import begin, read_run
 
 WORKERS = 2
 WANTED_SECONDS = 60.0

@@ -27,7 +27,7 @@ from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
-from workers.coordinator.run.run_record import begin, read_run
+from workers.coordinator.run.run_persistence import begin, read_run
 from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.surrogate_markets import run_surrogate

@@ -21,7 +21,7 @@ from tradeschool.app.search.recorded_search import RecordedSearch, find_search
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import context_of, run_status_of, search_new_run
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.monitoring.run_status_json import as_result
 
 
@@ -127,7 +127,7 @@ class Run:
         return f"<Run {self.name}, seed {self.seed}>"
 
     def _record(self) -> RunRecord:
-        return run_record.read_run(self._context, self.name)
+        return run_persistence.read_run(self._context, self.name)
 
     def _search(self, level: str | None, attempt: int | None, window: int | None) -> RecordedSearch:
         return find_search(self._context, self.name, level, attempt, window)
@@ -136,7 +136,7 @@ class Run:
 def runs(*, config: Path | str | None = None) -> list[Run]:
     """Return all recorded runs by name."""
     context = context_of(read_settings(_path(config)))
-    with run_record.opened(context) as found:
+    with run_persistence.opened(context) as found:
         return [Run(each.name, context) for each in found.all()]
 
 
@@ -147,7 +147,7 @@ def run(name: str, *, config: Path | str | None = None) -> Run:
         SettingsError: If there is no run of that name.
     """
     context = context_of(read_settings(_path(config)))
-    return Run(run_record.read_run(context, name).name, context)
+    return Run(run_persistence.read_run(context, name).name, context)
 
 
 def optimize(

@@ -23,7 +23,7 @@ from tradeschool.settings.model import Settings
 from tradeschool.store import Seal
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 
 def wanted_by(levels: tuple[Level, ...]) -> list[DatasetRange]:
@@ -110,7 +110,7 @@ def search_while_fetching(
     reached, access = reachable(wanted, settings)
     with isolation(settings):
         name = _begin_or_resume(context, chosen, run_name)
-        levels = run_record.read_run(context, name).levels
+        levels = run_persistence.read_run(context, name).levels
         wanted_holdout = holdout_of(levels) if downloads_holdout(chosen) else []
         holdout = [want for want in wanted_holdout if want.dataset.instrument.provider in access]
         running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
@@ -159,6 +159,6 @@ def _record_seal(context: RunContext, run: str, seal: Seal) -> None:
 
 
 def _begin_or_resume(context: RunContext, chosen: SearchOptions, run_name: str | None) -> str:
-    if run_name and (context.folder(run_name) / run_record.RECORD_NAME).exists():
-        return run_record.resume(context, run_name).name
+    if run_name and (context.folder(run_name) / run_persistence.RECORD_NAME).exists():
+        return run_persistence.resume(context, run_name).name
     return begin(context, chosen, run_name)

@@ -22,7 +22,7 @@ from optimizer.validation.recommendation import Recommendation, needs_null_test
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
 from workers.coordinator.run.finalize import NULL_TEST_NAME, read_null_runs
-from workers.coordinator.run.run_record import end_reason, next_of
+from workers.coordinator.run.run_persistence import end_reason, next_of
 from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall, eta_seconds
 from workers.monitoring.trial_counts import TrialCounts, count_trials

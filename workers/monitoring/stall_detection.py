@@ -33,7 +33,7 @@ class Stall(StrEnum):
             case Stall.NO_WORKERS:
                 return f"no worker is connected; {start}"
             case Stall.SUSPENDED:
-                return "the workers are suspended (rq suspend); resume them: rq resume --url REDIS_URL"
+                return 'the workers are suspended (rq suspend); resume them: rq resume --url "$(tradeschool queue url)"'
 
 
 def find_stall(*, is_pending: bool, connected: int, is_suspended: bool) -> Stall | None:

@@ -21,7 +21,7 @@ from optimizer.validation.holdout_log import read_holdout_log
 from optimizer.validation.labels import label
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in, seal_candles
 from tradeschool.store.frame_store import FrameStore
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.run_status import read_run_status
 from workers.web import app

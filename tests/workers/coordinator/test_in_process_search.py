@@ -11,7 +11,7 @@ from optimizer.search.in_process import search_in_process
 from optimizer.search.space import search_space
 from optimizer.search.trial_table import export
 from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, early, level
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 
 SEED = 7
 

@@ -10,7 +10,7 @@ from optimizer.runs.run_record import RunRecord
 from optimizer.validation.winner_setup import WinnerSetup
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 PARAMETERS_NAME = "best_params.json"
 DEFAULT_DRAWDOWN = 0.15
@@ -38,7 +38,7 @@ def setup_of_run(context: RunContext, name: str) -> ChosenSetup:
     Raises:
         SettingsError: There is no such run, it has not ended, or it has no winner.
     """
-    record = run_record.read_run(context, name)
+    record = run_persistence.read_run(context, name)
     found = record.recommendation
     if found is None:
         raise SettingsError(f"run {name} has no recommendation yet; resume it: tradeschool optimize resume {name}")

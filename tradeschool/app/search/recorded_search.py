@@ -10,7 +10,7 @@ from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def find_search(
     Raises:
         SettingsError: If the run or the level does not exist, or the attempt or the window has not started.
     """
-    record = run_record.read_run(context, run)
+    record = run_persistence.read_run(context, run)
     row = begun_attempt(record, level, attempt)
     chosen = begun_window(record, row, window) if window else None
     return RecordedSearch(run=RecordedRun(context=context, record=record), row=row, window=chosen)

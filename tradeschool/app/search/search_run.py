@@ -26,7 +26,7 @@ from tradeschool.views.terminal import now, print_json, say
 from tradeschool.views.trial_progress import show_null_test, show_trials
 from workers.connection.signing import Signer
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.coordinator.run.curriculum_run import EndedRun, RunControl, run_levels
 from workers.coordinator.run.finalize import NULL_TEST_NAME, FinalizeOptions, NullTestCallback, read_null_runs
 from workers.coordinator.study.trial_ledger import StudyProgress
@@ -59,7 +59,7 @@ def strategies_of(context: RunContext, levels: Sequence[Level]) -> tuple[str, ..
 
     Samplers are part of it, because a null test runs them on workers.
     """
-    under_way = [level for record in run_record.under_way(context) for level in record.levels]
+    under_way = [level for record in run_persistence.under_way(context) for level in record.levels]
     return tuple(dict.fromkeys((*context.work.strategies, *user_strategies([*levels, *under_way]))))
 
 
@@ -74,8 +74,8 @@ def begin(context: RunContext, chosen: SearchOptions, run_name: str | None = Non
         say("mode async: the same seed will not give the same trials again")
     for note in chosen.strategy_notes().values():
         say(note)
-    name = run_name or run_record.new_run_name(now(), seed)
-    return run_record.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
+    name = run_name or run_persistence.new_run_name(now(), seed)
+    return run_persistence.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 
 
 def run_curriculum(
@@ -95,7 +95,7 @@ def run_curriculum(
     Raises:
         WorkersFailed: If the workers of this command cannot be kept running.
     """
-    record = run_record.read_run(context, name)
+    record = run_persistence.read_run(context, name)
     say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
     connect_to_work(url).close()
     say_verdicts = _new_verdicts(context, name)
@@ -114,7 +114,7 @@ def run_curriculum(
 
 def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
     """Return a function that prints the verdicts of the attempts before the given one once, with their retry plans."""
-    told = {(row.level, row.number) for row in run_record.read_run(context, name).attempts if row.verdict}
+    told = {(row.level, row.number) for row in run_persistence.read_run(context, name).attempts if row.verdict}
     current: tuple[str, int] | None = None
 
     def tell(level: str, attempt: int) -> None:
@@ -122,7 +122,7 @@ def _new_verdicts(context: RunContext, name: str) -> Callable[[str, int], None]:
         if current == (level, attempt):
             return
         current = (level, attempt)
-        for row in run_record.read_run(context, name).attempts:
+        for row in run_persistence.read_run(context, name).attempts:
             if row.verdict and (row.level, row.number) not in told:
                 told.add((row.level, row.number))
                 say(f"level {row.level}, attempt {row.number}: {row.verdict.reason}")
@@ -182,7 +182,7 @@ def resume_run(settings: Settings, run_name: str, workers: int | None = None, *,
     """
     with isolation(settings):
         context = context_of(settings)
-        record = run_record.resume(context, run_name, force=force)
+        record = run_persistence.resume(context, run_name, force=force)
         needs_workers = not is_at_its_end(context, record)
         with services(settings, context, record.levels, workers, needs_workers=needs_workers) as (url, look):
             return run_curriculum(context, run_name, url, look=look)
@@ -216,7 +216,7 @@ def _nothing() -> None:
 
 def is_at_its_end(context: RunContext, record: RunRecord) -> bool:
     """Return whether no trial and no surrogate market is left to evaluate."""
-    action = run_record.next_of(context, record)
+    action = run_persistence.next_of(context, record)
     if not isinstance(action, Recommend):
         return isinstance(action, End)
     done = len(read_null_runs(context.folder(record.name) / NULL_TEST_NAME))

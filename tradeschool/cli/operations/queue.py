@@ -12,8 +12,10 @@ from rich.table import Table
 from tradeschool.app.context import load_settings, redis_url_of
 from tradeschool.app.monitoring import absence_of, queue_screen_reader
 from tradeschool.cli.options.output import json_option
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import SettingsError
 from tradeschool.settings.signing_key import signing_key
+from tradeschool.settings.urls import mask_url
 from tradeschool.views.live_screen import duration, line, screen
 from tradeschool.views.terminal import console, print_json, say
 from workers.connection.signing import Signer
@@ -34,6 +36,19 @@ def queue() -> None:
 
 
 @queue.command()
+def url() -> None:
+    """Print the URL of the queue's server for RQ's own tools; a password is masked.
+
+    For example: rq info --url "$(tradeschool queue url)". The embedded server runs only during a run.
+    """
+    settings = load_settings()
+    if settings.redis_url:
+        click.echo(mask_url(settings.redis_url.get_secret_value()))
+    else:
+        click.echo(EmbeddedValkey.of(settings.state_dir).url)
+
+
+@queue.command()
 @json_option
 def status(*, as_json: bool) -> None:
     """Show the number of jobs by state, and of workers.
@@ -42,8 +57,8 @@ def status(*, as_json: bool) -> None:
     """
     settings = load_settings()
     absent = absence_of(settings)
-    with redis_url_of(settings) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), signer=Signer(signing_key(settings)))
+    with redis_url_of(settings) as redis_url:
+        found = take_snapshot(TrialQueue(connection=connect(redis_url)), signer=Signer(signing_key(settings)))
     if absent:
         say(f"{absent}; showing its stored state")
     if as_json:

@@ -19,7 +19,7 @@ from tradeschool.cli.search.optimize_report import null, report
 from tradeschool.cli.search.optimize_status import best, show, status, verify
 from tradeschool.errors import StoreUnwritable
 from tradeschool.views.terminal import print_json, say
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 
 @click.group()
@@ -69,7 +69,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
 def list_runs(*, as_json: bool) -> None:
     """List all runs by name."""
     context = context_of(load_settings())
-    with run_record.opened(context) as runs:
+    with run_persistence.opened(context) as runs:
         found = runs.all()
     if as_json:
         print_json([_listed(each) for each in found])

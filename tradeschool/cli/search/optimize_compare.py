@@ -16,7 +16,7 @@ from tradeschool.errors import SettingsError
 from tradeschool.views.run_comparison import show_comparison
 from tradeschool.views.terminal import print_json
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 
 
 @click.command()
@@ -43,7 +43,7 @@ def compare(first: str, second: str, level_names: Sequence[str], *, as_json: boo
 
 
 def _compared(context: RunContext, name: str) -> ComparedRun:
-    record = run_record.read_run(context, name)
+    record = run_persistence.read_run(context, name)
     folder = context.folder(name)
     equity = {level.name: read_json(folder / level.name / EQUITY_NAME) for level in record.levels}
     return ComparedRun(record=record, equity=equity)

@@ -18,7 +18,7 @@ from tradeschool.views.terminal import console, print_json, say
 from tradeschool.views.trial_progress import show_null_test
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.coordinator.run.curriculum_run import finalize_again
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.coordinator.run.level_search import DispatcherFactory, queue_dispatchers
@@ -55,7 +55,7 @@ def null(run_name: str, surrogates: int, workers: int | None, *, as_json: bool) 
     settings = load_settings()
     with isolation(settings):
         context = context_of(settings)
-        record = run_record.read_run(context, run_name)
+        record = run_persistence.read_run(context, run_name)
         if not record.verdicts:
             raise SettingsError(f"run {run_name}: no level has a verdict yet; wait for one, or resume the run")
         with services(settings, context, record.levels, workers) as (url, look):

@@ -29,7 +29,7 @@ from tradeschool.settings.model import Settings
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.coordinator.run.attempt_verdict import verify as verify_trial
 from workers.monitoring.overview import Overview
 from workers.monitoring.run_status import with_queue
@@ -47,7 +47,7 @@ def status(run_name: str | None, *, as_json: bool) -> None:
     """
     settings = load_settings()
     context = context_of(settings)
-    found = run_status_of(context, run_record.read_run(context, run_name or _latest(context)))
+    found = run_status_of(context, run_persistence.read_run(context, run_name or _latest(context)))
     queue = _queue(settings) if found.is_active else None
     found = with_queue(found, queue)
     if as_json:
@@ -102,7 +102,7 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
     Trials are ranked by their objective on train; with several objectives, those of the Pareto front by its rule.
     """
     context = context_of(load_settings())
-    compared = [run_record.read_run(context, name) for name in run_names]
+    compared = [run_persistence.read_run(context, name) for name in run_names]
     if not force:
         for other in compared[1:]:
             _refuse_to_compare(compared[0], other)
@@ -169,7 +169,7 @@ def _ranked_json(run: str, trial: FrozenTrial) -> dict[str, object]:
 
 
 def _latest(context: RunContext) -> str:
-    with run_record.opened(context) as runs:
+    with run_persistence.opened(context) as runs:
         found = runs.all()
     if not found:
         raise SettingsError("no run exists yet; start one: tradeschool optimize run")

@@ -14,7 +14,7 @@ from tradeschool.errors import TrialDiffers
 from tradeschool.views.backtest_result import OutputFiles, as_object, show
 from tradeschool.views.terminal import now, print_json, say
 from workers.coordinator.recorded_run import RecordedRun
-from workers.coordinator.run import run_record
+from workers.coordinator.run import run_persistence
 from workers.coordinator.run.trial_replay import RecordedTrial, changed_since, find_trial, log_part_access, replay_trial
 
 
@@ -38,7 +38,7 @@ def show_replayed_trial(wanted: TrialSelection, outputs: OutputFiles, *, as_json
         DataError: If candles are missing or invalid.
     """
     context = context_of(load_settings())
-    record = run_record.read_run(context, wanted.run)
+    record = run_persistence.read_run(context, wanted.run)
     row = begun_attempt(record, wanted.level, wanted.attempt)
     load_here(record.level(row.level).strategy)
     recorded = find_trial(RecordedRun(context=context, record=record), row, wanted.trial, wanted.part)

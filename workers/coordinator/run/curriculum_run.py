@@ -27,7 +27,7 @@ from workers.coordinator.run.level_search import (
     queue_dispatchers,
     search,
 )
-from workers.coordinator.run.run_record import end_reason, next_of, read_run, require_unchanged, save, with_candles
+from workers.coordinator.run.run_persistence import end_reason, next_of, read_run, require_unchanged, save, with_candles
 from workers.coordinator.run.window_search import search_windows
 
 log = logging.getLogger(__name__)

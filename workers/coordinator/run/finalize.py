@@ -20,7 +20,7 @@ from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import isolated_steps
 from workers.coordinator.run.level_search import SearchContext
-from workers.coordinator.run.run_record import end_reason, save
+from workers.coordinator.run.run_persistence import end_reason, save
 from workers.coordinator.study.coordinator import coordinate
 from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.coordinator.study.surrogate_run import MissingMarkets, SurrogateRun

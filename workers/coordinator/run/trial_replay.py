@@ -26,7 +26,7 @@ from optimizer.validation.selection import choice_of
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
-from workers.coordinator.run.run_record import changes
+from workers.coordinator.run.run_persistence import changes
 
 log = logging.getLogger(__name__)
 

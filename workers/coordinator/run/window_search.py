@@ -11,7 +11,7 @@ from optimizer.validation.walk_forward import chosen_trial
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run.attempt_begin import begin_window
 from workers.coordinator.run.level_search import SearchContext, search
-from workers.coordinator.run.run_record import save
+from workers.coordinator.run.run_persistence import save
 
 
 def search_windows(search_context: SearchContext, run: RecordedRun, attempt: AttemptRow) -> RecordedRun:

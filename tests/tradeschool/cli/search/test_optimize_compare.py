@@ -14,7 +14,7 @@ from optimizer.report.equity_file import accounts_of
 from optimizer.validation.statistics.paired_difference import paired_differences
 from tests.factories.in_process_runs import ANY, NONE, RunHarness, level, run_harness_in, seal_candles
 from tradeschool.store.frame_store import FrameStore
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -16,7 +16,7 @@ from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, level, run_
 from tradeschool.app.search.recorded_search import begun_window
 from tradeschool.errors import SettingsError
 from tradeschool.store.frame_store import FrameStore
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 
 Command = Callable[..., tuple[int, str, str]]
 WINDOWS = (1, 2)

@@ -37,7 +37,7 @@ from tradeschool.store import Gap, GapReason
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 from workers.monitoring.run_status_json import as_page, as_result
 
 

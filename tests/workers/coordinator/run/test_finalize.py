@@ -30,7 +30,7 @@ from tradeschool.store import holdout_store
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator.run.curriculum_run import finalize_again
 from workers.coordinator.run.finalize import NULL_TEST_NAME, FinalizeOptions, read_null_runs
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 
 MILD = StressLimits(
     windows=(),

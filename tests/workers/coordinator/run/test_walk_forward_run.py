@@ -18,7 +18,7 @@ from optimizer.search.trial_table import export
 from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.folders import memory_folder
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in
-from workers.coordinator.run.run_record import read_run
+from workers.coordinator.run.run_persistence import read_run
 from workers.monitoring.run_status_json import as_page, as_result
 
 SPLIT = Split(scheme="walk_forward", windows=3)

@@ -43,20 +43,23 @@ class NullPlan:
     def levels(self) -> tuple[Level, ...]:
         return self.plan.level, self.plan.level.model_copy(update={"name": "2"})
 
-    def run(self, dispatcher: Dispatcher | None = None) -> SurrogateRun:
-        signer = Signer(self.plan.key.encode() if self.plan.key else None)
-        queued = QueueDispatcher(
-            self.plan.queue, study=STUDY, url=self.plan.url, job_timeout_seconds=self.plan.job_timeout, signer=signer
-        )
-        markets = MissingMarkets(
+    @property
+    def markets(self) -> MissingMarkets:
+        return MissingMarkets(
             study=STUDY,
             levels=self.levels,
             seed=self.plan.seed,
             digests=curriculum_digests(self.levels, worker_process.Candles(self.plan.digest)),
             numbers=[number for number in range(self.surrogates) if number not in self.found],
         )
+
+    def run(self, dispatcher: Dispatcher | None = None) -> SurrogateRun:
+        signer = Signer(self.plan.key.encode() if self.plan.key else None)
+        queued = QueueDispatcher(
+            self.plan.queue, study=STUDY, url=self.plan.url, job_timeout_seconds=self.plan.job_timeout, signer=signer
+        )
         return SurrogateRun(
-            markets,
+            self.markets,
             dispatcher=dispatcher or queued,
             settings=CoordinatorSettings(reconcile_seconds=0.3, orphan_seconds=0.6, attempts=self.plan.attempts),
             on_run=lambda null_run: self.found.__setitem__(null_run.surrogate, null_run),
@@ -170,7 +173,7 @@ def test_signed_batches_are_accepted_and_those_of_another_key_refused(plan: Plan
 
 def test_a_batch_of_trials_cannot_pass_as_surrogate_markets(plan: Plan) -> None:
     signer = Signer(b"a long secret for the signatures")
-    batch = NullPlan(plan).run().ledger._batch((1,))
+    batch = NullPlan(plan).markets.batch((1,))
 
     text = signer.sign("batch", "job", batch.model_dump_json())
     with pytest.raises(ValueError, match="signature"):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.factories.in_process_runs import ANY, CURRICULUM, Killed, RunHarness, after, level
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.coordinator.run.run_record import changes, next_of, opened, read_run, resume
+from workers.coordinator.run.run_persistence import changes, next_of, opened, read_run, resume
 from workers.monitoring.run_status_json import as_result
 
 CHANGES = {
