@@ -1,6 +1,8 @@
 """A real S3 server in this process, and a proxy in front of it that fails requests as told."""
 
 import http.client
+import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,8 +83,6 @@ class S3:
         return answer
 
     def _keys(self, prefix: str) -> list[str]:
-        import re
-
         found = self.ask("GET", f"/{BUCKET}?list-type=2&prefix={prefix}/").decode()
         return re.findall(r"<Key>([^<]+)</Key>", found)
 
@@ -92,14 +92,12 @@ def s3_server() -> Iterator[S3]:
     """Serve one bucket until the block ends."""
     pytest.importorskip("obstore", reason="no obstore: install tradeschool-curriculum[object-storage]")
     moto = pytest.importorskip("moto.server", reason="no moto: install the group test")
-    import logging
-
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     place = server.get_host_and_port()
     faults = Faults()
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(place, faults))
+    proxy = _Proxy(place, faults)
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     made = S3(f"http://127.0.0.1:{proxy.server_port}", faults, place)
@@ -112,45 +110,55 @@ def s3_server() -> Iterator[S3]:
         server.stop()
 
 
-def _handler(place: tuple[str, int], faults: Faults) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Proxy(ThreadingHTTPServer):
+    """Passes requests on to the server, except those that fail as told."""
 
-        def handle_one(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = faults.next_one(self.command, self.path)
-            if fault in REFUSALS:
-                self.answer(REFUSALS[fault], {}, ERROR.format(code=fault).encode())
-                return
-            connection = http.client.HTTPConnection(*place)
-            connection.request(self.command, self.path, body, dict(self.headers.items()))
-            answer = connection.getresponse()
-            content = answer.read()
-            headers = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
-            connection.close()
-            if fault == "lost":
-                self.close_connection = True
-                return
-            if fault == "other":
-                content = bytes(each ^ 1 for each in content)
-            self.answer(answer.status, headers, content, cut=fault == "cut")
+    daemon_threads = True
 
-        def answer(self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                if name.lower() not in {"content-length", "connection", "date", "server"}:
-                    self.send_header(name, value)
-            size = headers.get("Content-Length", len(content)) if self.command == "HEAD" else len(content)
-            self.send_header("Content-Length", str(size))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content[: len(content) // 2] if cut else content)
-            if cut:
-                self.close_connection = True
+    def __init__(self, place: tuple[str, int], faults: Faults) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.place, self.faults = place, faults
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_one
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing: clients cut connections, too."""
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
 
-    return Handler
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Proxy
+
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.faults.next_one(self.command, self.path)
+        if fault in REFUSALS:
+            self.answer(REFUSALS[fault], {}, ERROR.format(code=fault).encode(), fault)
+            return
+        connection = http.client.HTTPConnection(*self.server.place)
+        connection.request(self.command, self.path, body, dict(self.headers.items()))
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        if fault == "lost":
+            self.close_connection = True
+            return
+        self.answer(answer.status, dict(answer.getheaders()), content, fault)
+
+    def answer(self, status: int, headers: dict[str, str], content: bytes, fault: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in {"content-length", "connection", "date", "server", "transfer-encoding"}:
+                self.send_header(name, value)
+        size = headers.get("Content-Length", len(content)) if self.command == "HEAD" else len(content)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if fault == "other":
+            content = bytes(each ^ 1 for each in content)
+        self.close_connection = fault == "cut"
+        self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
