@@ -1,14 +1,15 @@
 """A real S3 server in this process, and a proxy in front of it that fails requests as told."""
 
 import http.client
+import importlib
 import logging
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -70,21 +71,33 @@ class S3:
 
     def objects(self, prefix: str) -> dict[str, bytes]:
         """All objects below a prefix, read without the proxy."""
-        return {key.removeprefix(f"{prefix}/"): self.ask("GET", f"/{BUCKET}/{key}") for key in self._keys(prefix)}
+        keys = [each["path"] for batch in self._library.list(self._direct(), prefix) for each in batch]
+        return {key.removeprefix(f"{prefix}/"): self.get(key) for key in keys}
+
+    def get(self, key: str) -> bytes:
+        return bytes(self._library.get(self._direct(), key).bytes())
 
     def put(self, key: str, content: bytes) -> None:
-        self.ask("PUT", f"/{BUCKET}/{key}", content)
+        self._library.put(self._direct(), key, content)
 
-    def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
-        connection = http.client.HTTPConnection(*self.server)
-        connection.request(method, path, body, {"Host": "s3.amazonaws.com"})
-        answer = connection.getresponse().read()
-        connection.close()
-        return answer
+    def delete(self, key: str) -> None:
+        self._library.delete(self._direct(), key)
 
-    def _keys(self, prefix: str) -> list[str]:
-        found = self.ask("GET", f"/{BUCKET}?list-type=2&prefix={prefix}/").decode()
-        return re.findall(r"<Key>([^<]+)</Key>", found)
+    @property
+    def _library(self) -> Any:
+        return importlib.import_module("obstore")
+
+    def _direct(self) -> Any:
+        """The library's client without the proxy."""
+        host, port = self.server
+        return importlib.import_module("obstore.store").S3Store(
+            BUCKET,
+            endpoint=f"http://{host}:{port}",
+            region="us-east-1",
+            access_key_id="key",
+            secret_access_key="not-a-secret",
+            client_options={"allow_http": True},
+        )
 
 
 @contextmanager
@@ -101,7 +114,10 @@ def s3_server() -> Iterator[S3]:
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     made = S3(f"http://127.0.0.1:{proxy.server_port}", faults, place)
-    made.ask("PUT", f"/{BUCKET}")
+    connection = http.client.HTTPConnection(*place)
+    connection.request("PUT", f"/{BUCKET}", headers={"Host": "s3.amazonaws.com"})
+    assert connection.getresponse().status == 200
+    connection.close()
     try:
         yield made
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.factories.buckets import BUCKET, S3, s3_server
+from tests.factories.buckets import S3, s3_server
 from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, SealConflict, ServiceUnreachable
 from tradeschool.markets import registry
 from tradeschool.markets.catalogue import BTC_USD
@@ -207,9 +207,8 @@ def test_a_failing_download_is_repeated(one, other, made, s3: S3, fault: str) ->
 
 def test_other_content_is_refused_and_not_kept(one, other, made, s3: S3) -> None:
     seal = sealed(one, made)
-    key = f"{BUCKET}/{prefix_of(one)}/objects/{seal.files[0].sha256}.parquet"
-    body = s3.ask("GET", f"/{key}")
-    s3.put(key.partition("/")[2], bytes(each ^ 1 for each in body))
+    key = f"{prefix_of(one)}/objects/{seal.files[0].sha256}.parquet"
+    s3.put(key, bytes(each ^ 1 for each in s3.get(key)))
     with pytest.raises(ForeignFile, match="has other content"):
         other.arrays(DATASET, WEEK)
     with pytest.raises(ForeignFile, match="has other content"):
@@ -220,7 +219,7 @@ def test_other_content_is_refused_and_not_kept(one, other, made, s3: S3) -> None
 
 def test_a_missing_object_is_named(one, other, made, s3: S3) -> None:
     seal = sealed(one, made)
-    s3.ask("DELETE", f"/{BUCKET}/{prefix_of(one)}/objects/{seal.files[0].sha256}.parquet")
+    s3.delete(f"{prefix_of(one)}/objects/{seal.files[0].sha256}.parquet")
 
     with pytest.raises(ForeignFile, match=r"objects/\w+\.parquet: missing, but a seal lists it"):
         other.arrays(DATASET, WEEK)
