@@ -97,6 +97,8 @@ class S3:
             access_key_id="key",
             secret_access_key="not-a-secret",
             client_options={"allow_http": True},
+            disable_bulk_delete=True,
+            retry_config={"max_retries": 0},
         )
 
 

@@ -285,16 +285,17 @@ def test_a_location_survives_json_for_another_process(one, made) -> None:
     assert Store(place).digest(DATASET, WEEK) == one.digest(DATASET, WEEK)
 
 
-def test_a_worker_and_its_forks_never_use_the_library(one, other, made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_and_its_forks_never_use_the_library(one, made, s3: S3, tmp_path: Path, monkeypatch) -> None:
     """A forked child of a process that has used the library hangs."""
     sealed(one, made)
     wanted = one.arrays(DATASET, WEEK).close
+    worker = Store(s3.location(tmp_path / "worker", prefix=prefix_of(one), refresh_seconds=3_600.0))
     monkeypatch.setattr(bucket_folder, "client_of", HelperClient)
     monkeypatch.setattr(requests.ObjectClient, "__init__", lambda *_: pytest.fail("the library was used"))
-    found = other.arrays(DATASET, WEEK).close
+    found = worker.arrays(DATASET, WEEK).close
     child = os.fork()
     if child == 0:
-        os._exit(0 if np.array_equal(other.arrays(DATASET, WEEK).close, wanted) else 1)
+        os._exit(0 if np.array_equal(worker.arrays(DATASET, WEEK).close, wanted) else 1)
 
     assert np.array_equal(found, wanted)
     assert os.waitpid(child, 0)[1] == 0
