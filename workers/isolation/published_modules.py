@@ -6,9 +6,9 @@ A coordinator names the digest of each user's module in its batches. A worker th
 that source, and imports it under the same limits as a local one. Without `work.signing_key`, nothing is fetched.
 """
 
-import importlib.util
 import json
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -180,10 +180,9 @@ def _digest_of(path: Path | None) -> str | None:
 
 def _is_installed(module: str) -> bool:
     """Return whether a module of that name is found without the current folder; nothing is imported."""
-    try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return False
+    # The finders are asked themselves: `importlib.util.find_spec` would return what this process has imported.
+    specs = (finder.find_spec(module, None) for finder in sys.meta_path)
+    found = next((spec for spec in specs if spec), None)
     return found is not None and (found.origin is None or Path(found.origin).parent != Path.cwd())
 
 
