@@ -1,5 +1,6 @@
 """Fixtures of all tests: real candles, an empty store, a served exchange, a small disk and a browser."""
 
+import gc
 import logging
 import os
 import shutil
@@ -53,6 +54,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip modules and test items, which stay until the end."""
+    gc.freeze()
 
 
 LONGEST = ("acceptance", "chaos", "workers")

@@ -15,14 +15,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from tests.child_forks import open_child_forks, open_streams
+from tests.child_forks import ChildForks, help_out, open_child_forks, open_streams
 
 ROOT = Path(__file__).parent.parent
+SERVER, HELPER = "server", "helper"
+"""Who waits for requests: a server of tests, or the helper of `child_forks.py`."""
 
 
 class Forked:
@@ -91,17 +93,36 @@ class Forked:
                 file.close()
 
 
+def start_server(kind: str, modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a process that imports modules and waits for requests."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, __file__, kind, str(theirs.fileno()), *modules],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd="/",
+        )
+    return process, ours
+
+
+@contextmanager
+def children_as_forks(modules: Sequence[str]) -> Iterator[None]:
+    """Python programs that this process starts with `subprocess` are forks of a process with `modules` imported."""
+    process, line = start_server(HELPER, modules)
+    forks = ChildForks(line)
+    try:
+        yield
+    finally:
+        forks.close()
+        process.wait(timeout=60)
+
+
 class ForkServer:
     """Client of the fork server."""
 
     def __init__(self, modules: Sequence[str]) -> None:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, __file__, str(theirs.fileno()), *modules]
-        self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd="/"
-        )
-        theirs.close()
-        self._line = ours
+        self._process, self._line = start_server(SERVER, modules)
 
     def start(
         self,
@@ -216,8 +237,9 @@ def run_words(words: list[str], cwd: str) -> None:
 
 
 if __name__ == "__main__":
-    for _module in sys.argv[2:]:
+    for _module in sys.argv[3:]:
         __import__(_module)
     gc.freeze()  # what is there is shared with every fork for as long as nobody counts its references
-    if _order := serve(socket.socket(fileno=int(sys.argv[1]))):
+    _line = socket.socket(fileno=int(sys.argv[2]))
+    if _order := serve(_line) if sys.argv[1] == SERVER else help_out(_line):
         run(_order)

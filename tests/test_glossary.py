@@ -1,6 +1,7 @@
 """Every label of report and page contains a term of `docs/glossary.md` or is an everyday word."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ EVERYDAY = frozenset(
 """Labels that need no explanation."""
 
 
+@cache
 def glossary_terms() -> frozenset[str]:
     """The first column, each name of a row on its own, in lower case and without an abbreviation in parentheses."""
     rows = re.findall(r"^\| (.+?) \| .+ \|$", GLOSSARY, flags=re.MULTILINE)
@@ -60,11 +62,17 @@ def glossary_terms() -> frozenset[str]:
     return frozenset(name for name in names if name and not name.startswith("---"))
 
 
+@cache
+def term_patterns() -> list[re.Pattern[str]]:
+    """Patterns of all terms, without punctuation."""
+    known = (re.sub(r"[^\w %]+", " ", term.replace("-", " ")) for term in glossary_terms())
+    return [re.compile(rf"\b{re.escape(term)}s?\b") for term in known]
+
+
 def is_explained(text: str) -> bool:
     words = text.lower().replace("max ", "maximum ").replace("-", " ")
     plain = re.sub(r"[^\w %]+", " ", words)
-    known = (re.sub(r"[^\w %]+", " ", term.replace("-", " ")) for term in glossary_terms())
-    return text.lower() in EVERYDAY or any(re.search(rf"\b{re.escape(term)}s?\b", plain) for term in known)
+    return text.lower() in EVERYDAY or any(pattern.search(plain) for pattern in term_patterns())
 
 
 def labels(source: str, pattern: str) -> list[str]:

@@ -15,6 +15,9 @@ MANY_ARGUMENTS = {
     "tradeschool/api/backtests.py backtest": "keyword arguments of the Python API, named like the command's options",
     "tradeschool/api/runs.py optimize": "keyword arguments of the Python API, named like the command's options",
 }
+LONG_FUNCTIONS = {
+    "tradeschool/api/runs.py optimize": "one line for each option of `optimize run`, as argument and as option",
+}
 LONG_MODULES = {
     "optimizer/backtest/kernel.py": "a compiled function may call only functions of its own module, see `jit`",
     "optimizer/backtest/reference.py": "a compiled function may call only functions of its own module, see `jit`",
@@ -47,9 +50,9 @@ def arguments_of(function: Function) -> int:
 
 
 def test_no_function_is_long() -> None:
-    found = {name: lines_of(function) for name, function in functions()}
+    found = {name: lines for name, function in functions() if (lines := lines_of(function)) > MAX_FUNCTION_LINES}
 
-    assert {name: lines for name, lines in found.items() if lines > MAX_FUNCTION_LINES} == {}
+    assert found.keys() == LONG_FUNCTIONS.keys(), "split the function, or remove an exception not needed"
 
 
 def test_no_function_takes_many_arguments() -> None:

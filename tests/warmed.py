@@ -15,6 +15,7 @@ from optimizer.objective.warm_up import precompile
 from optimizer.report.plots import draw_search
 from optimizer.search.tpe import SearchAxes, load
 from tests.revisions import keep_revisions
+from workers.processes import process_group
 
 with suppress(ImportError):  # pyarrow imports it where it is there
     import pandas as pd  # noqa: F401
@@ -25,3 +26,4 @@ keep_revisions()
 RDBStorage("sqlite://").engine.dispose()  # alembic, and the tables' mapping
 draw_search([])  # matplotlib's fonts and marks
 report._environment().get_template(report.TEMPLATE)
+process_group.SERIAL_SECONDS = 600.0  # its processes are interpreters, and their imports take longer than a test's work

@@ -10,9 +10,9 @@ import pytest
 
 from tests.factories.folders import memory_folder
 from tests.factories.in_process_runs import CURRICULUM, RunHarness, run_harness_in, seal_candles
-from tests.fork_server import Forked, ForkServer
+from tests.fork_server import Forked, ForkServer, children_as_forks
 from tests.workers import worker_process
-from tests.workers.programs import HERE, IMPORTED, forked_programs, interpreted_programs
+from tests.workers.programs import HERE, IMPORTED, ISOLATED, forked_programs, interpreted_programs
 from tests.workers.servers import Server, emptied, private_server, servers_at, wait_until
 from tests.workers.study_plan import Plan
 from tradeschool.store.frame_store import FrameStore
@@ -89,6 +89,13 @@ def forks() -> Iterator[ForkServer]:
     forking = ForkServer(IMPORTED)
     yield forking
     forking.close()
+
+
+@pytest.fixture(scope="module")
+def forked_children() -> Iterator[None]:
+    """Processes of user strategies are forks too; for modules that start many."""
+    with children_as_forks(ISOLATED):
+        yield
 
 
 @pytest.fixture(scope="session")

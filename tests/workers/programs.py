@@ -23,6 +23,14 @@ IMPORTED = (
 )
 """Modules that the programs import, and a fork server once for all of them."""
 
+ISOLATED = (
+    "workers.coordinator.run.isolated_child",
+    "workers.coordinator.run.isolated_steps",
+    "optimizer.search.methods.user_sampler",
+    "tests.workers.warmed",
+)
+"""The same of the processes of user strategies."""
+
 
 @contextmanager
 def forked_programs(forks: ForkServer) -> Iterator[Callable[..., Forked]]:

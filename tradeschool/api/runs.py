@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optimizer.report.files import REPORT_NAME
-from optimizer.runs.run_record import RunRecord
+from optimizer.runs.run_record import SURROGATES, RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked
@@ -160,6 +160,12 @@ def optimize(
     objective: str | Sequence[str] = (),
     sampler: str | None = None,
     pruner: str | None = None,
+    mode: str | None = None,
+    early_stop: int | None = None,
+    min_trades: int | None = None,
+    constraints: str | Sequence[str] = (),
+    costs: str | None = None,
+    surrogates: int | None = None,
     seed: int | None = None,
     name: str | None = None,
     config: Path | str | None = None,
@@ -169,8 +175,9 @@ def optimize(
     `curriculum` is a level file, by default the built-in four levels. `workers` is the number of worker processes, by
     default one per core if no worker is connected. `level` searches one level only. `strategy` replaces that of all
     levels and uses its own search ranges. The other options override those of each level, as on the command line, such
-    as `sampler="cmaes,popsize=12"`; several objectives give a Pareto front. Progress is printed on standard error. A
-    level that fails its gate is a result, not an error: see `Run.recommendation`. Ctrl-C interrupts the search;
+    as `sampler="cmaes,popsize=12"` and `constraints="max_drawdown <= 0.2"`; several objectives give a Pareto front.
+    `surrogates` is the number of surrogate markets of the null test, 0 for none. Progress is printed on standard error.
+    A level that fails its gate is a result, not an error: see `Run.recommendation`. Ctrl-C interrupts the search;
     `tradeschool optimize resume` continues it.
 
     Raises:
@@ -183,13 +190,23 @@ def optimize(
         "level_name": level,
         "strategy": strategy,
         "trials": trials,
-        "objectives": (objective,) if isinstance(objective, str) else tuple(objective),
+        "objectives": _words(objective),
         "sampler": sampler,
         "pruner": pruner,
+        "mode": mode,
+        "early_stop": early_stop,
+        "min_trades": min_trades,
+        "constraints": _words(constraints),
+        "costs": costs,
+        "surrogates": SURROGATES if surrogates is None else surrogates,
         "seed": seed,
         "workers": workers,
     }
     return _search(chosen, name, _path(config))
+
+
+def _words(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _search(chosen: Mapping[str, object], name: str | None, config: Path | None) -> Run:

@@ -51,12 +51,12 @@ class ProcessGroupEnded(TradeschoolError):
 
 
 @contextmanager
-def process_group(count: int, serial_seconds: float = SERIAL_SECONDS) -> Iterator["ProcessGroup"]:
+def process_group(count: int, serial_seconds: float | None = None) -> Iterator["ProcessGroup"]:
     """A group of `count` processes until the block ends, started once there is enough work for them.
 
-    They also end with this process, even if it is killed.
+    `serial_seconds`: None is `SERIAL_SECONDS`. They also end with this process, even if it is killed.
     """
-    made = ProcessGroup(count, serial_seconds)
+    made = ProcessGroup(count, SERIAL_SECONDS if serial_seconds is None else serial_seconds)
     try:
         yield made
     finally:

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.simulator.candles.minutes import split_into_minutes
-from fetcher.simulator.candles.price_paths import MarketProfile, PricePath, day_factors, draw_path, market_profile_of
+from fetcher.simulator.candles.price_paths import (
+    Floats,
+    MarketProfile,
+    PricePath,
+    day_factors,
+    draw_path,
+    market_profile_of,
+)
 from fetcher.simulator.candles.source import (
     Prices,
     SimulatedCandles,
@@ -38,6 +45,8 @@ MINUTE_YEARS = 4
 MISSING_SLOTS_A_YEAR = 12
 OUTAGE_SLOTS = (24, 72)
 """Minimum and maximum length of the outage, in five-minute slots."""
+UNTRADED_SHARE = 0.0025
+"""Share of a candle's price variance between the previous close and its open, without a missing slot."""
 ROLLOVER_SECONDS = 1800
 ROLLOVER_SPREAD_FACTOR = 4.0
 """Factor by which the spread widens after the daily rollover."""
@@ -156,21 +165,30 @@ def _candles(
 
 
 def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: PricePath, start_log: float) -> Ticks:
-    """Return open, high, low and close in whole ticks, shape (n_slots, 4)."""
-    shadows = rng.standard_exponential((2, len(times))) * (0.4 * path.deviations)
-    opens = _opens(rng, times, path, start_log)
-    above = np.maximum(opens, path.logs) + shadows[0]
-    below = np.minimum(opens, path.logs) - shadows[1]
+    """Return open, high, low and close in whole ticks, shape (n_slots, 4).
+
+    All four are points of one random walk, so that no order inside a candle has an expected profit before costs. High
+    and low are drawn from the distributions of the maximum and minimum of a Brownian bridge from open to close.
+    """
+    extremes = rng.standard_exponential((2, len(times)))
+    opens, deviations = _opens(rng, times, path, start_log)
+    middle, range_ = (opens + path.logs) / 2, path.logs - opens
+    above, below = np.sqrt(range_**2 + 2 * deviations**2 * extremes) / 2
     # Rounding preserves the order of high and low; prices are at least one tick.
-    prices = np.exp(np.stack([opens, above, below, path.logs], axis=1)) * per_unit
+    prices = np.exp(np.stack([opens, middle + above, middle - below, path.logs], axis=1)) * per_unit
     return np.asarray(np.maximum(np.rint(prices), 1.0))
 
 
-def _opens(rng: np.random.Generator, times: Times, path: PricePath, start_log: float) -> NDArray[np.float64]:
-    """Return open log prices: the previous close with a small deviation, larger after a closed market."""
+def _opens(rng: np.random.Generator, times: Times, path: PricePath, start_log: float) -> tuple[Floats, Floats]:
+    """Return open log prices, and the standard deviations of the price changes from open to close.
+
+    The change from the previous close is divided between the time without a candle and the candle.
+    """
     previous = np.concatenate([[start_log], path.logs[:-1]])
-    pause = np.diff(times, prepend=times[0]) > Timeframe.M5.seconds
-    return previous + rng.standard_normal(len(times)) * path.deviations * np.where(pause, 3.0, 0.05)
+    missing = np.diff(times, prepend=times[0] - Timeframe.M5.seconds) // Timeframe.M5.seconds - 1
+    before = np.where(missing > 0, missing / (missing + 1), UNTRADED_SHARE)
+    bridge = rng.standard_normal(len(times)) * path.deviations * np.sqrt(before * (1 - before))
+    return previous + before * (path.logs - previous) + bridge, path.deviations * np.sqrt(1 - before)
 
 
 def _prices(ticks: Ticks, instrument: Instrument) -> Prices:

@@ -50,6 +50,7 @@ class Mine:
 
 STRATEGY = Mine()
 """
+pytestmark = pytest.mark.usefixtures("forked_children")
 VALIDATION_ONLY = "if candles.window.start.day != 1:"
 """Train begins with the first of a month."""
 

@@ -19,6 +19,15 @@ from tradeschool.errors import SettingsError
 from tradeschool.settings.model import Settings
 
 MAX_SEED = 2**32
+LIMITS = {
+    "trials": (1, None),
+    "seed": (0, MAX_SEED - 1),
+    "workers": (0, None),
+    "early_stop": (1, None),
+    "min_trades": (0, None),
+    "surrogates": (0, 10_000),
+}
+"""Lowest and highest value of the whole numbers; None without a limit."""
 VALIDATION_SHARE = 1 / 3
 """Minimum trades on validation relative to train, as in the built-in levels."""
 
@@ -44,6 +53,20 @@ class SearchOptions:
     costs: str | None = None
     default_costs: str = ""
     """Cost presets of levels that set no costs."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers and the mode; the command line has checked its own.
+
+        Raises:
+            SettingsError: If one is out of its limits.
+        """
+        for name, (lowest, highest) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not lowest <= value <= (value if highest is None else highest):
+                limits = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+                raise SettingsError(f"{name}: expected {limits}, was {value}")
+        if self.mode and self.mode not in set(Mode):
+            raise SettingsError(f"mode: expected {' or '.join(Mode)}, was {self.mode!r}")
 
     @classmethod
     def of(cls, options: Mapping[str, Any], settings: Settings) -> "SearchOptions":

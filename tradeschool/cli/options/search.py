@@ -9,16 +9,15 @@ import click
 from optimizer.level.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from optimizer.level.spec import Mode
 from optimizer.runs.run_record import SURROGATES
-from tradeschool.app.search.search_request import MAX_SEED
+from tradeschool.app.search.search_request import LIMITS
 
 workers_option = click.option(
     "-j",
     "--workers",
-    type=click.IntRange(0),
+    type=click.IntRange(*LIMITS["workers"]),
     help="Workers to start; 0 uses connected ones. [default: one per core if none is connected]",
 )
 
-MAX_SURROGATES = 10_000
 Command = Callable[..., None]
 OPTIONS = (
     click.option(
@@ -31,8 +30,8 @@ OPTIONS = (
         "--strategy",
         help="Strategy of all levels, a built-in name or module:NAME, with its search ranges. [default: the level's]",
     ),
-    click.option("--trials", type=click.IntRange(1), help="Trials per level. [default: the level's]"),
-    click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed of the search. [default: random]"),
+    click.option("--trials", type=click.IntRange(*LIMITS["trials"]), help="Trials per level. [default: the level's]"),
+    click.option("--seed", type=click.IntRange(*LIMITS["seed"]), help="Seed of the search. [default: random]"),
     workers_option,
     click.option(
         "--mode",
@@ -58,9 +57,15 @@ OPTIONS = (
         "none for several objectives]",
     ),
     click.option(
-        "--early-stop", type=click.IntRange(1), help="Stop a search after this many trials without improvement."
+        "--early-stop",
+        type=click.IntRange(*LIMITS["early_stop"]),
+        help="Stop a search after this many trials without improvement.",
     ),
-    click.option("--min-trades", type=click.IntRange(0), help="Minimum trades on train; a third of it on validation."),
+    click.option(
+        "--min-trades",
+        type=click.IntRange(*LIMITS["min_trades"]),
+        help="Minimum trades on train; a third of it on validation.",
+    ),
     click.option(
         "--constraint",
         "constraints",
@@ -72,7 +77,7 @@ OPTIONS = (
     ),
     click.option(
         "--surrogates",
-        type=click.IntRange(0, MAX_SURROGATES),
+        type=click.IntRange(*LIMITS["surrogates"]),
         default=SURROGATES,
         show_default=True,
         help="Null test: surrogate markets without skill in which the whole curriculum is repeated; 0 skips the test.",

@@ -7,11 +7,12 @@ import click
 from optimizer.report.files import REPORT_NAME
 from optimizer.runs.run_record import SURROGATES, RunRecord
 from tradeschool.app.context import load_settings
+from tradeschool.app.search.search_request import LIMITS
 from tradeschool.app.search.search_run import context_of, interrupts, run_status_of, services, with_look
 from tradeschool.app.search.strategy_isolation import isolation, keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.recorded_search import run_argument
-from tradeschool.cli.options.search import MAX_SURROGATES, workers_option
+from tradeschool.cli.options.search import workers_option
 from tradeschool.errors import SettingsError
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json, say
@@ -39,7 +40,7 @@ processes_option = click.option(
 @run_argument
 @click.option(
     "--surrogates",
-    type=click.IntRange(1, MAX_SURROGATES),
+    type=click.IntRange(1, LIMITS["surrogates"][1]),
     default=SURROGATES,
     show_default=True,
     help="Number of surrogate markets.",

@@ -26,6 +26,7 @@ from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.surrogate_markets import run_surrogate
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
+pytestmark = pytest.mark.usefixtures("forked_children")
 OWN = """
 import os
 import optuna
