@@ -101,6 +101,8 @@ def _is_absent(module: str, error: Exception) -> bool:
 
 def import_from(module: str, folder: Path) -> None:
     """Import a user's module from a folder that contains no other; no installed module has its name."""
+    if _folders.get(module) == folder:
+        return
     _folders[module] = folder
     sys.modules.pop(module, None)
     importlib.invalidate_caches()
