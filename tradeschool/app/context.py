@@ -35,23 +35,25 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
     """Load the settings of a file, by default `tradeschool.toml`, and make their instruments known to this process."""
     loaded = loading.load(flags, file=file)
-    registry.use(loaded.data_dir, [each.instrument() for each in loaded.instruments])
+    candles = candles_of(loaded)
+    refresh = candles.bucket.refresh if candles.bucket else None
+    registry.use(loaded.data_root, [each.instrument() for each in loaded.instruments], refresh=refresh)
     return loaded
 
 
 def candles_of(loaded: Settings) -> Store:
     """Return the candle store of the curriculum."""
-    return Store(loaded.data_dir)
+    return Store(loaded.data_location())
 
 
 def searched_candles_of(loaded: Settings) -> Store:
     """Return the candle store for a search: decoded once per machine, without access to the holdout period."""
-    return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=HOLDOUT_WINDOW)
+    return CachedStore(loaded.data_location(), loaded.state_dir / "columns", closed=HOLDOUT_WINDOW)
 
 
 def holdout_candles_of(loaded: Settings) -> Store:
     """Return the candle store of the holdout period."""
-    return holdout_store(loaded.data_dir)
+    return holdout_store(loaded.data_location())
 
 
 @contextmanager

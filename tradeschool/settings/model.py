@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS
+from tradeschool.object_storage.bucket_config import BucketConfig, DataLocation
+from tradeschool.object_storage.bucket_url import BucketUrl, is_bucket_url, parse_bucket_url
 from tradeschool.settings.sections import (
     SHORTEST_TOKEN,
     FetchSettings,
     InstrumentSettings,
     NotifySettings,
+    ObjectStorageSettings,
     ProviderSettings,
     ServeSettings,
     UserPath,
@@ -50,6 +53,16 @@ FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if
 """Providers that are configured in that table."""
 CCXT_SETTING = re.compile(r"fetch\.providers\.ccxt\.[a-z0-9]+\.(url|rate)")
 """Settings of an exchange of ccxt, in the table `fetch.providers.ccxt.NAME`."""
+MEGABYTE = 1_000_000
+
+
+def _parsed_location(value: object) -> object:
+    if not isinstance(value, str) or not is_bucket_url(value):
+        return value
+    try:
+        return parse_bucket_url(value)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
 
 
 class Settings(BaseSettings):
@@ -63,8 +76,8 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_dir: UserPath = Path("data")
-    """Folder of the stored candles."""
+    data_dir: Annotated[BucketUrl | UserPath, BeforeValidator(_parsed_location)] = Path("data")
+    """Folder of the stored candles, or a bucket: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`."""
     results_dir: UserPath = Path("results")
     """Folder of each run's tables, verdict and plots."""
     state_dir: UserPath = Path(".tradeschool")
@@ -89,6 +102,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
+    object_storage: ObjectStorageSettings = ObjectStorageSettings()
     serve: ServeSettings = ServeSettings()
     notify: NotifySettings = NotifySettings()
 
@@ -112,6 +126,35 @@ class Settings(BaseSettings):
             _Names(settings_cls, _own(dotenv_values_by_name()) | _borrowed(dotenv_values_by_name())),
             TomlConfigSettingsSource(settings_cls, toml_file=cls._file),
         )
+
+    @property
+    def data_root(self) -> Path:
+        """Local folder of seals, instruments and page ledger: `data_dir`, or that of its bucket in `state_dir`."""
+        if isinstance(self.data_dir, BucketUrl):
+            return self.state_dir / "buckets" / self.data_dir.folder_name
+        return self.data_dir
+
+    def data_location(self) -> DataLocation:
+        """Return where candles are, with the access to a bucket.
+
+        Raises:
+            SettingsError: if the file of the secret cannot be read.
+        """
+        if not isinstance(self.data_dir, BucketUrl):
+            return DataLocation(self.data_dir)
+        given = self.object_storage
+        bucket = BucketConfig(
+            url=self.data_dir,
+            cache_dir=given.cache_dir or self.state_dir / "objects",
+            cache_bytes=given.cache_mb * MEGABYTE,
+            endpoint=given.endpoint,
+            region=given.region,
+            access_key_id=given.access_key_id,
+            secret_access_key=given.secret(),
+            patience_seconds=given.patience_seconds,
+            refresh_seconds=given.refresh_seconds,
+        )
+        return DataLocation(self.data_root, bucket)
 
     @property
     def storage(self) -> str:

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, NoReturn
 
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, ServiceUnreachable
+from tradeschool.object_storage.waiting import during_waits
 from tradeschool.plain_text import plain, plain_error
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed
@@ -55,7 +56,7 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         """
         try:
             batch = self._parsed(job)
-            self._evaluator.require_code(batch)
+            self._provide(batch, renew)
         except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._refusal_seconds)
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
@@ -64,6 +65,8 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             outcome = self._horses.evaluate(batch, timeout, is_first=is_first, renew=renew, is_ending=is_ending)
         except DataError as error:
             return batch.study, self._refuse(batch, error)
+        except ServiceUnreachable as error:  # the bucket of the candles; the job goes back to the queue
+            self._release(batch, error)
         except (StopRequested, RedisError, BatchNotStarted):
             raise
         except Exception as error:  # preparing a level may fail in many ways; the worker survives them
@@ -80,6 +83,14 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         is_known, self._not_imported = study == self._not_imported, study
         return logging.INFO if is_known else logging.WARNING
 
+    def _provide(self, batch: Batch, renew: Callable[[], None]) -> None:
+        """Check that the users' code of a batch may be imported, and fetch modules that are missing here."""
+        try:
+            with during_waits(renew):
+                self._evaluator.require_code(batch)
+        except ServiceUnreachable as error:
+            self._release(batch, error)
+
     def _parsed(self, job: TrialJob) -> Batch:
         """The batch of a job, with a valid signature for its kind."""
         payload = job.payload()
@@ -87,6 +98,12 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         content = self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS)
         require_release(content)
         return form.parse(content)
+
+    def _release(self, batch: Batch, error: ServiceUnreachable) -> NoReturn:
+        """Return a job to the queue, because the bucket of candles and modules does not answer."""
+        log.error("job released", extra={"action": "bucket_awaited", "study": batch.study, "reason": str(error)})
+        time.sleep(self._refusal_seconds)  # the pause of a refusal, in which other workers can take it
+        raise BatchNotStarted from error
 
     def _refuse(self, batch: Batch, error: DataError) -> WorkHorseResult:
         log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})

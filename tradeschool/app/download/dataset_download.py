@@ -157,7 +157,7 @@ async def download(
     ):
         progress = await run_loop.run(
             wanted,
-            store=FrameStore(store.root),
+            store=FrameStore.of(store),
             access=access,
             native=native,
             now=now,
@@ -196,7 +196,7 @@ async def _follow(
     async with locked(store, access):
         await follow(
             what,
-            store=FrameStore(store.root),
+            store=FrameStore.of(store),
             access=access,
             now=now,
             pause=lambda: asyncio.sleep(every),

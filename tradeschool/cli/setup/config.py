@@ -17,7 +17,7 @@ import optimizer
 import tradeschool
 import workers
 from fetcher.provider_registry import load
-from tradeschool.app.context import load_settings
+from tradeschool.app.context import candles_of, load_settings
 from tradeschool.app.download.dataset_download import access_to
 from tradeschool.cli.options.output import json_option
 from tradeschool.embedded_valkey.server import find_binary
@@ -81,7 +81,7 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "libraries": lambda: ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES),
         "packages": _one_directory,
         "server binary": lambda: str(find_binary()),
-        "data_dir": lambda: _writable(settings.data_dir),
+        "data_dir": lambda: _data_folder(settings),
         "results_dir": lambda: _writable(settings.results_dir),
         "state_dir": lambda: _writable(settings.state_dir),
         "queue": lambda: _queue(settings),
@@ -89,6 +89,15 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         **{name: partial(_probe_provider, name, settings) for name in sorted({each.name for each in load().values()})},
         "OANDA token": lambda: "set" if settings.oanda_token() else "not set: OANDA datasets cannot be fetched",
     }
+
+
+def _data_folder(settings: Settings) -> str:
+    """Check the local folder and, with data in a bucket, that its seals can be listed."""
+    store, found = candles_of(settings), _writable(settings.data_root)
+    if store.bucket is None:
+        return found
+    store.bucket.refresh(at_once=True)
+    return f"{store} answers, {len(store.dataset_names())} datasets; {found}"
 
 
 def _queue(settings: Settings) -> str:

@@ -126,7 +126,7 @@ def _coordinate(
 ) -> None:
     level = facts.level
     settings = CoordinatorSettings(trials_per_job=run.context.work.trials_per_job)
-    digests = level_digests(level, run.context.searched(level))
+    digests = level_digests(level, run.context.searched(level)) | run.context.module_digests([level])
     database = database_identity(run.context.storage_url)
 
     def given_up(number: int, reason: str) -> None:
