@@ -68,7 +68,7 @@ SLOW = (
 
 
 def results(program, run: str) -> dict[str, bytes]:
-    """Every file of a run without start and write times; the surrogate markets, which finish in any order, by number."""
+    """Every file of a run without times; the surrogate markets, which may finish in any order, sorted."""
     folder = program.folder / "results" / run
     begun = json.loads((folder / "run.json").read_text())["created"][:16]
     untimed = {"run.json", "lineage.json", "events.jsonl", "holdout_log.jsonl"}
