@@ -30,6 +30,7 @@ from tradeschool.settings.sections import (
     ServeSettings,
     UserPath,
     WorkSettings,
+    expanded,
     secret_of,
 )
 from tradeschool.settings.services import DatabaseSettings, RedisSettings
@@ -58,7 +59,7 @@ MEGABYTE = 1_000_000
 
 def _parsed_location(value: object) -> object:
     if not isinstance(value, str) or not is_bucket_url(value):
-        return value
+        return expanded(Path(value)) if isinstance(value, str | Path) else value
     try:
         return parse_bucket_url(value)
     except SettingsError as error:
@@ -76,7 +77,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_dir: Annotated[BucketUrl | UserPath, BeforeValidator(_parsed_location)] = Path("data")
+    data_dir: Annotated[BucketUrl | Path, BeforeValidator(_parsed_location)] = Path("data")
     """Folder of the stored candles, or a bucket: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`."""
     results_dir: UserPath = Path("results")
     """Folder of each run's tables, verdict and plots."""

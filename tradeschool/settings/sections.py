@@ -23,14 +23,19 @@ SHORTEST_KEY = 16
 """Minimum number of characters of the signing key."""
 
 
-def _expanded(path: Path) -> Path:
+def expanded(path: Path) -> Path:
+    """Return a path with `~` replaced by the home folder.
+
+    Raises:
+        ValueError: The home folder is not known.
+    """
     try:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"~ cannot be expanded to a home folder: {error}") from None
 
 
-UserPath = Annotated[Path, AfterValidator(_expanded)]
+UserPath = Annotated[Path, AfterValidator(expanded)]
 """A path in which a leading `~` is expanded to the home folder."""
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
