@@ -25,7 +25,7 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.level.spec import Level, Parameters
-from optimizer.search.database import WRITE_SECONDS, driver_arguments, first_line_of
+from optimizer.search.database import WRITE_SECONDS, driver_arguments, split_pool, unreachable
 from optimizer.search.methods.optuna_setup import silence_optuna
 from optimizer.search.trial_writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
@@ -196,8 +196,11 @@ def remove_study(url: str, name: str) -> None:
 
 def _open_storage(url: str) -> RDBStorage:
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    arguments = {"connect_args": driver_arguments(url), "pool_pre_ping": not is_sqlite}
-    storage = RDBStorage(url, engine_kwargs=arguments)
+    address, pool = split_pool(url)
+    arguments = {"connect_args": driver_arguments(address), "pool_pre_ping": not is_sqlite, **pool}
+    storage = RDBStorage(
+        url if not pool else make_url(address).render_as_string(hide_password=False), engine_kwargs=arguments
+    )
     if is_sqlite:
         event.listen(storage.engine, "connect", _set_pragmas)
         # Optuna created its tables over a connection without the pragmas.
@@ -250,8 +253,4 @@ def _translated(where: str) -> Iterator[None]:
         reason = "unknown database type" if not isinstance(error, ImportError) else "its driver is not installed"
         raise ServiceUnreachable(f"study database {where}: {reason}; check storage_url") from None
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        reason = first_line_of(cause)
-        raise ServiceUnreachable(
-            f"study database {where}: {reason}; check that it runs and that storage_url is correct"
-        ) from error
+        raise unreachable(where, error.__cause__ if isinstance(error, StorageInternalError) else error) from error

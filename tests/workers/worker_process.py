@@ -29,8 +29,10 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.queue import announcements, messages
 from workers.queue.trial_queue import connect
 from workers.work_horse.evaluator import Evaluator, StrategyImports
+from workers.worker import preflight_check, worker
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -153,6 +155,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--key", type=str.encode)
     parser.add_argument("--memory", type=int)
     parser.add_argument("--lease", type=int, default=3)
+    parser.add_argument("--release", help="the release that this worker says it is")
     options = parser.parse_args(arguments)
     settings = WorkerSettings(
         lease_seconds=options.lease,
@@ -162,6 +165,9 @@ def main(arguments: Sequence[str]) -> None:
         refusal_seconds=0.05,
         memory_bytes=options.memory,
     )
+    if options.release:
+        for module in (announcements, messages, preflight_check, worker):
+            module.release = lambda: options.release  # type: ignore[assignment]  # what another release would say
     evaluator = make_evaluator(worker_name(), options.digest, AllowedStrategies())
     run_worker(
         connect(options.url), evaluator, settings, warm=lambda: None, signer=Signer(options.key), parent=options.parent

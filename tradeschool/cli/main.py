@@ -32,6 +32,7 @@ COMMANDS = {
     "costs": ("strategies.costs:costs", "List and show presets of trading costs."),
     "strategy": ("strategies.strategy:strategy", "List, create and check strategies."),
     "worker": ("operations.worker:worker", "Start and manage workers, which evaluate trials."),
+    "standby": ("operations.standby:standby", "Resume runs whose coordinator was killed."),
     "queue": ("operations.queue:queue", "Inspect and manage the trial queue."),
     "serve": ("operations.serve:serve", "Serve the monitoring page, its API and metrics."),
     "exchange": ("candles.exchange:exchange", "Simulate the candle APIs of the providers."),
@@ -42,7 +43,7 @@ COMMANDS = {
     "doctor": ("setup.doctor:doctor", "Check the installation: packages, services, permissions, clocks."),
 }
 """Command name -> module and attribute below tradeschool.cli, and help text."""
-HIDDEN = {"evaluate": "operations.evaluate:evaluate", "standby": "operations.standby:standby"}
+HIDDEN = {"evaluate": "operations.evaluate:evaluate"}
 """Internal commands, started by other commands."""
 
 INTERRUPTED = 130

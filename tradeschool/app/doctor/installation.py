@@ -75,7 +75,7 @@ def check_server_program(settings: Settings) -> CheckResult:
             [path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False
         )
     except ServiceUnreachable as error:
-        if settings.redis_url:
+        if settings.redis_server:
             return ok("server program", "none found, and none needed: redis_url is set")
         return failed("server program", str(error), "install one, or set redis_url")
     except (OSError, subprocess.SubprocessError) as error:

@@ -11,7 +11,10 @@ import aiohttp
 
 from fetcher.protocol.provider import Access, Provider
 from fetcher.provider_registry import find, load
-from tradeschool.app.doctor.check_result import CheckResult, failed, ok, warning
+from optimizer.runs.database_check import check_database
+from tradeschool.app.context import candles_of
+from tradeschool.app.doctor.check_result import CheckResult, State, failed, ok, warning
+from tradeschool.app.doctor.machine import check_folder
 from tradeschool.app.download.dataset_download import access_to
 from tradeschool.app.monitoring import sources_of
 from tradeschool.app.search.search_run import context_of
@@ -33,14 +36,14 @@ CLOCK_ACTION = "synchronise the clock, for example: timedatectl set-ntp true"
 
 def check_queue(settings: Settings) -> Iterator[CheckResult]:
     """Check that the configured server is suitable for the queue, its clock, and the connected workers."""
-    if settings.redis_url is None:
+    url = settings.redis_server
+    if url is None:
         yield ok("queue", "embedded server, started with a run")
     else:
         # Imported here: most checks need no server, and the client is slow to import.
         from workers.connection.server_time import server_now
         from workers.queue.server_check import connect_to_work, require_fit
 
-        url = settings.redis_url.get_secret_value()
         with connect_to_work(url) as connection:
             yield ok("queue", f"{mask_url(url)} {require_fit(connection, url)}")
             yield clock_finding("clock of Redis", server_now(connection), time.time())
@@ -55,14 +58,24 @@ def _check_workers(settings: Settings) -> CheckResult:
     return ok("workers", f"{len(queue.workers)} connected")
 
 
+def check_candles(settings: Settings) -> CheckResult:
+    """Check the local folder and, with candles in a bucket, that its seals can be listed."""
+    folder, store = check_folder("data_dir", settings.data_root), candles_of(settings)
+    if store.bucket is None or folder.state is State.FAILED:
+        return folder
+    store.bucket.refresh(at_once=True)
+    return ok("data_dir", f"{store} answers, {len(store.dataset_names())} datasets; {folder.found}")
+
+
 def check_study(settings: Settings) -> CheckResult:
-    """Check that the study database answers and that this version reads its runs."""
+    """Check the study database: file system, connection, TLS, schema, permissions, and that its runs can be read."""
+    told = check_database(settings.storage)
     context = context_of(settings)
     with run_persistence.opened(context) as runs:
         found = runs.all()
     active = [record.name for record in run_persistence.under_way(context)]
     running = f", unfinished: {', '.join(active[:3])}" if active else ""
-    return ok("study database", f"{mask_url(context.storage_url)}: {len(found)} runs{running}")
+    return ok("study database", f"{told}; {len(found)} runs{running}")
 
 
 def check_tokens(settings: Settings) -> CheckResult:

@@ -123,7 +123,7 @@ def _results_dir(ctx: click.Context) -> Path:
 
 
 def _data_dir(ctx: click.Context) -> Path:
-    return _settings_dir(ctx, "data_dir")
+    return _settings_dir(ctx, "data_root")
 
 
 def _settings_dir(ctx: click.Context, name: str) -> Path:

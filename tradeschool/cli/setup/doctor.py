@@ -50,7 +50,7 @@ def _checks(settings: Settings, *, is_offline: bool) -> dict[str, Check]:
         "machine code": installation.check_compiler,
         "machine": machine.check_memory,
         "open files": machine.check_open_files,
-        "data_dir": partial(machine.check_folder, "data_dir", settings.data_dir),
+        "data_dir": partial(services.check_candles, settings),
         "results_dir": partial(machine.check_folder, "results_dir", settings.results_dir),
         "state_dir": partial(machine.check_folder, "state_dir", settings.state_dir),
         "permissions": partial(machine.check_private, settings.state_dir),

@@ -23,6 +23,7 @@ from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import INSTRUMENTS, find_instrument
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
 from tradeschool.markets.timerange import parse_day, settled_day
+from tradeschool.object_storage.bucket_url import BucketUrl
 from tradeschool.settings.model import SETTINGS_FILE, Settings
 from tradeschool.store import Store
 from tradeschool.views.terminal import say
@@ -68,7 +69,7 @@ def init(
         named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
-        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_dir), strategy)
+        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_location()), strategy)
         given = {"--pairs": pairs, "--from": first, "--to": last, "--timeframes": timeframes, "--strategy": strategy}
         _write(out, curriculum, curriculum_text(draft, command=_command_line(given), file=CURRICULUM_FILE))
         load_levels(curriculum)
@@ -137,7 +138,8 @@ def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
 def _settings_of(settings: Settings, out: Path) -> str:
     """Return the settings file; in another folder than the current one, it names the data folder by its full path."""
     is_here = out.resolve() == Path.cwd()
-    return settings_text(settings, {} if is_here else {("data_dir",): settings.data_dir.resolve()})
+    data_dir = settings.data_dir if isinstance(settings.data_dir, BucketUrl) else settings.data_dir.resolve()
+    return settings_text(settings, {} if is_here else {("data_dir",): data_dir})
 
 
 def _write(folder: Path, path: Path, text: str) -> None:
