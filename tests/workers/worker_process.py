@@ -1,7 +1,7 @@
 """A worker program with a small deterministic objective; tests also use its evaluator in their process.
 
-The level's title says how evaluations behave: `sleep 0.2`, `until FILE` (wait until the file exists), or what the one
-unlucky point does.
+The level's title says how evaluations behave: `sleep 0.2`, `until FILE` (wait until the file exists), `tickets FOLDER`
+(each takes a file of the folder, or waits for one or for its file `all`), or what the one unlucky point does.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -107,12 +108,28 @@ def search_space(facts: StudyFacts) -> SearchSpace:
     )
 
 
-def behave(title: str, *, is_unlucky: bool) -> None:
-    what, _, value = title.partition(" ")
+def takes_ticket(folder: Path) -> bool:
+    if (folder / "all").exists():
+        return True
+    for ticket in sorted(folder.iterdir()):
+        with suppress(FileNotFoundError):  # another evaluation was first
+            ticket.unlink()
+            return True
+    return False
+
+
+def hold(what: str, value: str) -> None:
     if what == "sleep":
         time.sleep(float(value))
     while what == "until" and not Path(value).exists():
         time.sleep(0.05)
+    while what == "tickets" and not takes_ticket(Path(value)):
+        time.sleep(0.05)
+
+
+def behave(title: str, *, is_unlucky: bool) -> None:
+    what, _, value = title.partition(" ")
+    hold(what, value)
     if not is_unlucky:
         return
     if what == "crash":

@@ -113,13 +113,13 @@ class ObjectCache:
                 partial.unlink(missing_ok=True)
 
     def _sweep(self, folder: Path, digest: str) -> None:
-        """Remove what killed downloads of an object left; its lock is held."""
+        """Remove the unfinished files of killed downloads of an object; the caller holds its lock."""
         for leftover in folder.glob(f"{digest}.*{PARTIAL}"):
             with suppress(OSError):
                 leftover.unlink()
 
     def _evict(self, coming: int = 0, keep: Path | None = None) -> None:
-        """Remove the least recently used files that nobody reads until `coming` bytes fit into the limit."""
+        """Remove the least recently used files that no process reads until `coming` bytes fit into the limit."""
         files = []
         for path in (self._folder / "objects").glob("*/*"):
             with suppress(OSError):

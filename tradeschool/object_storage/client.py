@@ -5,6 +5,7 @@ It never deletes an object. It must not be used in a process that forks; see `tr
 
 import hashlib
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,13 @@ EXTRA = "object-storage"
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
+
+
+ENDPOINT_VARIABLES = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Variables with the URL of another server; an `http://` one has to be allowed to the library."""
 
 
 class ObjectMissing(Exception):
@@ -199,6 +207,12 @@ def _sleep(seconds: float) -> None:
         still_waiting()
 
 
+def _endpoint_of(config: BucketConfig) -> str:
+    """Return the URL of the server: of the settings, or of the variables that the library reads; empty for none."""
+    given = (os.environ.get(name, "") for name in ENDPOINT_VARIABLES.get(config.url.scheme, ()))
+    return config.endpoint or next(filter(None, given), "")
+
+
 @cache
 def _store_of(config: BucketConfig) -> "ObjectStore":
     """Return the library's client, one per configuration, because it keeps connections open."""
@@ -215,7 +229,7 @@ def _store_of(config: BucketConfig) -> "ObjectStore":
             "timeout": timedelta(seconds=TRANSFER_SECONDS),
             "read_timeout": timedelta(seconds=READ_SECONDS),
             "connect_timeout": timedelta(seconds=10),
-            **({"allow_http": True} if (config.endpoint or "").startswith("http://") else {}),
+            **({"allow_http": True} if _endpoint_of(config).startswith("http://") else {}),
         },
         "retry_config": {"max_retries": 0},  # `_attempt` repeats and says so
     }

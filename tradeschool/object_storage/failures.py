@@ -13,6 +13,8 @@ WRONG_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToke
 CLOCK = {"RequestTimeTooSkewed"}
 PASSING = {408, 409, 425, 429}
 """Statuses below 500 that may pass."""
+INVALID_REQUEST = "builder error"
+"""Text of the library for a request that cannot be made, such as one with an invalid address."""
 RENEW = "renew them and run the same command again"
 LONGEST_REASON = 160
 
@@ -36,6 +38,8 @@ class Failure:
     def may_pass(self) -> bool:
         """Whether a later attempt may succeed: an error of the server, a time-out, or a connection that was cut."""
         if self.code in EXPIRED | WRONG_CREDENTIALS | CLOCK | {"NoSuchBucket"} or _has_no_credentials(self.text):
+            return False
+        if INVALID_REQUEST in self.text:
             return False
         return self.status is None or self.status >= 500 or self.status in PASSING
 

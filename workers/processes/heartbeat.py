@@ -63,7 +63,7 @@ class Heartbeat:
         if self._path is None or (activity is self._activity and now < self._next):
             return
         self._activity, self._next = activity, now + BEAT_SECONDS
-        with suppress(OSError):  # a missing heartbeat is reported by who reads it
+        with suppress(OSError):  # its reader reports a missing heartbeat
             _overwrite(self._path, json.dumps({"activity": activity, "time": now}).ljust(LENGTH))
 
 

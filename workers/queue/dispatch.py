@@ -135,7 +135,7 @@ class QueueDispatcher:
             self.withdraw()
 
     def withdraw(self) -> None:
-        """Workers that start later do not check a strategy and candles that nobody searches."""
+        """Workers that start later do not check a strategy and candles of no active search."""
         self._write_mark(is_active=False)
         self._done(lambda: remove_announcement(self._queue.connection, self._study))
 
@@ -144,7 +144,7 @@ class QueueDispatcher:
         return self._done(lambda: read_mark(self._queue.connection, self._study, self._signer))
 
     def forget_from(self, first: int) -> int:
-        """Delete jobs, whoever has taken them, and all results that are not collected."""
+        """Delete jobs, including those that a worker has taken, and all results that are not collected."""
         return self._done(lambda: forget_from(self._queue, self._study, first))
 
     def _write_mark(self, *, is_active: bool) -> None:

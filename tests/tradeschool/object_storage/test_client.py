@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,6 +39,19 @@ def test_a_created_object_is_read_and_listed(client: ObjectClient) -> None:
     assert [(each.key, each.size, each.version) for each in client.listing("a")] == [("a/b", len(CONTENT), version)]
     assert (client.size("a/b"), client.size("a/c")) == (len(CONTENT), None)
     assert client.listing("b") == []
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_a_server_of_the_environment_may_have_no_tls(
+    config: BucketConfig, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.endpoint
+    monkeypatch.setenv(variable, config.endpoint)
+    here = ObjectClient(replace(config, endpoint=None, url=parse_bucket_url(f"{config.url}/{variable.lower()}")))
+
+    here.create("a", CONTENT)
+
+    assert here.read("a", LARGEST)[0] == CONTENT
 
 
 def test_of_two_writers_the_second_is_told(client: ObjectClient) -> None:

@@ -114,7 +114,8 @@ return redis.call(lengths[redis.call('type', KEYS[1]).ok], KEYS[1])
 
 def test_the_autoscaler_reads_what_the_metrics_say(restricted: str, plan, start_program, eventually, tmp_path) -> None:
     """The keys of the shipped ScaledObject, read in mid-run as the user of its credentials, and the metrics then."""
-    here = replace(plan, url=restricted, title=f"until {tmp_path / 'release'}", trials=5, lag=5)
+    waiting = f"until {tmp_path / 'release'}"
+    here = replace(plan, url=restricted, study="scaled-L1-a1", title=waiting, trials=5, lag=5)
     connection, study = here.queue.connection, here.open()
     worker = start_program("worker_process.py", "--url", restricted)
     run = here.run(study)
