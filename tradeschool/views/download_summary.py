@@ -83,7 +83,7 @@ def show(progress: Sequence[DownloadProgress], store: Store, *, as_json: bool) -
     console().print(table)
     for line in audit_lines(progress):
         console().print(line)
-    console().print(f"data folder {store.root}, summary {store.root / SUMMARY_NAME}.csv")
+    console().print(f"data folder {store}, summary {store.root / SUMMARY_NAME}.csv")
 
 
 def audit_lines(progress: Iterable[DownloadProgress]) -> list[str]:

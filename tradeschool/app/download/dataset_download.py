@@ -130,9 +130,10 @@ def shared_limit_of(settings: Settings) -> str | None:
     """
     if not settings.fetch.shared_limit:
         return None
-    if settings.redis_url is None:
+    url = settings.redis_server
+    if url is None:
         raise SettingsError("fetch.shared_limit needs a Redis server that all fetchers can reach; set redis_url")
-    return settings.redis_url.get_secret_value()
+    return url
 
 
 async def download(
@@ -156,7 +157,7 @@ async def download(
     ):
         progress = await run_loop.run(
             wanted,
-            store=FrameStore(store.root),
+            store=FrameStore.of(store),
             access=access,
             native=native,
             now=now,
@@ -195,7 +196,7 @@ async def _follow(
     async with locked(store, access):
         await follow(
             what,
-            store=FrameStore(store.root),
+            store=FrameStore.of(store),
             access=access,
             now=now,
             pause=lambda: asyncio.sleep(every),

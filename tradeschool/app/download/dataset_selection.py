@@ -25,7 +25,7 @@ def say_nothing_to_do(wanted: Sequence[DatasetRange], store: Store, *, as_json: 
     if as_json:
         print_json([])
     else:
-        console().print(f"up to date: all {len(wanted)} dataset ranges are sealed in {store.root}")
+        console().print(f"up to date: all {len(wanted)} dataset ranges are sealed in {store}")
 
 
 def choose(
