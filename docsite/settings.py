@@ -39,6 +39,9 @@ NAME = "NAME"
 SECTIONS = {
     "": "General",
     "fetch": "fetch: downloads",
+    "object_storage": "object_storage: candles in a bucket",
+    "redis": "redis: password and TLS of the queue's server",
+    "database": "database: password, TLS and pool of the study database",
     "work": "work: workers and trials",
     "serve": "serve: the monitoring page",
     "notify": "notify: notifications",
@@ -86,8 +89,7 @@ def kind_of(annotation: Any, metadata: list[Any] | None = None) -> str:
         inner, *more = get_args(annotation)
         return kind_of(inner, [*more, *(metadata or [])])
     if origin in {typing.Union, UnionType}:
-        (inner,) = (each for each in get_args(annotation) if each is not type(None))
-        return kind_of(inner, metadata)
+        return " or ".join(kind_of(each, metadata) for each in get_args(annotation) if each is not type(None))
     if origin is Literal:
         return ", ".join(code(each) for each in get_args(annotation))
     return ", ".join([_word(annotation, metadata or []), *(bound for bound in bounds if bound)])
