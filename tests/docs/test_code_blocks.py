@@ -15,7 +15,7 @@ import pytest
 
 from docsite.reference import PAGES
 from optimizer.curriculum.level_files import load_levels
-from tests.docs.blocks import Block, blocks, command_lines, inline_commands, program_words
+from tests.docs.blocks import PROGRAM, Block, blocks, command_lines, inline_commands, program_words
 from tradeschool.cli.main import tradeschool
 from tradeschool.settings import loading
 from tradeschool.settings.model import Settings
@@ -24,7 +24,7 @@ LABELS = {
     "console": "commands, which run in a test",
     "python": "Python, which runs in a test",
     "toml": "settings, a curriculum or fields of a level, which are read in a test",
-    "sh": "commands of services and backups; tests/workers/coordinator/test_backup.py and tests/deploy read them",
+    "sh": "commands of services; tests/workers/coordinator/test_backup.py, tests/deploy and tests/tradeschool have them",
     "text": "output or a formula",
 }
 GENERATED = {f"docs/reference/{name}" for name in PAGES}
@@ -67,6 +67,14 @@ def test_every_command_of_a_block_exists_with_its_options(block: Block) -> None:
             words = program_words(part)
             if words is not None:
                 check(words)
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=str)
+def test_every_command_of_a_service_exists_with_its_options(block: Block) -> None:
+    """A line may be a part of a shell loop, so only those of the program are read."""
+    for line in command_lines(block):
+        if line.startswith(f"{PROGRAM} "):
+            check(program_words(line) or [])
 
 
 @pytest.mark.parametrize(("page", "text"), inline_commands())
