@@ -43,7 +43,7 @@ NOT_RUN = {
     r"ccxt\.|20230101-20240101|--timerange 2020-|--pairs SOL/USD,EUR/USD": "years of candles",
     r"--host 0\.0\.0\.0": "would listen on every address",
     r"--part validation|--trial 17|--level 2|--parameters results|sampler cmaes": "the small run has less",
-    r"tradeschool worker health": "needs a pool beside it; tests/tradeschool/cli/operations has one",
+    r"tradeschool worker health": "needs a pool beside it; tests/workers/monitoring runs it",
     r"tradeschool doctor": "its exit code depends on the machine",
     r"^tradeschool fetch$|^tradeschool optimize plan$": "the built-in curriculum, years of candles",
 }
