@@ -7,13 +7,13 @@ from rich.table import Table
 
 from tradeschool.app.context import load_settings
 from tradeschool.app.doctor import installation, machine, services
-from tradeschool.app.doctor.check_result import Check, CheckResult, State, findings_of
+from tradeschool.app.doctor.check_result import Check, CheckResult, CheckState, findings_of
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import TradeschoolError
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import console, print_json
 
-STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
+STYLES = {CheckState.OK: "green", CheckState.WARNING: "yellow", CheckState.FAILED: "bold red"}
 
 
 @click.command()
@@ -29,7 +29,7 @@ def doctor(*, is_offline: bool, as_json: bool) -> None:
         print_json([each.as_json() for each in found])
     else:
         _show(found)
-    wrong = sum(each.state is State.FAILED for each in found)
+    wrong = sum(each.state is CheckState.FAILED for each in found)
     if wrong:
         raise TradeschoolError(f"{wrong} of {len(found)} checks failed; the output says what to do")
 

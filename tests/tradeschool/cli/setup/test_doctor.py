@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.app.doctor.check_result import State
+from tradeschool.app.doctor.check_result import CheckState
 from tradeschool.app.doctor.services import clock_finding
 
 Command = Callable[..., tuple[int, str, str]]
@@ -77,10 +77,12 @@ def test_a_port_in_use_is_a_warning(command: Command, monkeypatch: pytest.Monkey
     assert (code, found["page"]["state"]) == (0, "warning")
 
 
-@pytest.mark.parametrize(("off", "state"), [(0.5, State.OK), (-20, State.WARNING), (3_600, State.FAILED)])
-def test_a_wrong_clock_is_told_by_its_difference(off: float, state: State) -> None:
+@pytest.mark.parametrize(
+    ("off", "state"), [(0.5, CheckState.OK), (-20, CheckState.WARNING), (3_600, CheckState.FAILED)]
+)
+def test_a_wrong_clock_is_told_by_its_difference(off: float, state: CheckState) -> None:
     found = clock_finding("clock of Redis", 1_000_000.0, 1_000_000.0 + off)
 
     assert found.state is state
     assert f"{abs(off):.1f} s" in found.found
-    assert bool(found.action) is (state is not State.OK)
+    assert bool(found.action) is (state is not CheckState.OK)
