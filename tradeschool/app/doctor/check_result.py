@@ -7,7 +7,7 @@ from enum import StrEnum
 from tradeschool.errors import TradeschoolError
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """Result of a check."""
 
     OK = "ok"
@@ -21,7 +21,7 @@ class CheckResult:
     """Result of one check."""
 
     check: str
-    state: State = State.OK
+    state: CheckState = CheckState.OK
     found: str
     action: str = ""
     """What to do; empty if nothing is to be done."""
@@ -38,12 +38,12 @@ def ok(check: str, found: str) -> CheckResult:
 
 def warning(check: str, found: str, action: str) -> CheckResult:
     """Return a finding that the rest works without."""
-    return CheckResult(check=check, state=State.WARNING, found=found, action=action)
+    return CheckResult(check=check, state=CheckState.WARNING, found=found, action=action)
 
 
 def failed(check: str, found: str, action: str) -> CheckResult:
     """Return a finding that stops the program from working."""
-    return CheckResult(check=check, state=State.FAILED, found=found, action=action)
+    return CheckResult(check=check, state=CheckState.FAILED, found=found, action=action)
 
 
 Check = Callable[[], CheckResult | Iterable[CheckResult]]

@@ -13,7 +13,7 @@ from fetcher.protocol.provider import Access, Provider
 from fetcher.provider_registry import find, load
 from optimizer.runs.database_check import check_database
 from tradeschool.app.context import candles_of
-from tradeschool.app.doctor.check_result import CheckResult, State, failed, ok, warning
+from tradeschool.app.doctor.check_result import CheckResult, CheckState, failed, ok, warning
 from tradeschool.app.doctor.machine import check_folder
 from tradeschool.app.download.dataset_download import access_to
 from tradeschool.app.monitoring import sources_of
@@ -61,7 +61,7 @@ def _check_workers(settings: Settings) -> CheckResult:
 def check_candles(settings: Settings) -> CheckResult:
     """Check the local folder and, with candles in a bucket, that its seals can be listed."""
     folder, store = check_folder("data_dir", settings.data_root), candles_of(settings)
-    if store.bucket is None or folder.state is State.FAILED:
+    if store.bucket is None or folder.state is CheckState.FAILED:
         return folder
     store.bucket.refresh(at_once=True)
     return ok("data_dir", f"{store} answers, {len(store.dataset_names())} datasets; {folder.found}")

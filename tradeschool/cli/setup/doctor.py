@@ -3,17 +3,18 @@
 from functools import partial
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from tradeschool.app.context import load_settings
 from tradeschool.app.doctor import installation, machine, services
-from tradeschool.app.doctor.check_result import Check, CheckResult, State, findings_of
+from tradeschool.app.doctor.check_result import Check, CheckResult, CheckState, findings_of
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import TradeschoolError
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import console, print_json
 
-STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
+STYLES = {CheckState.OK: "green", CheckState.WARNING: "yellow", CheckState.FAILED: "bold red"}
 
 
 @click.command()
@@ -29,15 +30,15 @@ def doctor(*, is_offline: bool, as_json: bool) -> None:
         print_json([each.as_json() for each in found])
     else:
         _show(found)
-    wrong = sum(each.state is State.FAILED for each in found)
+    wrong = sum(each.state is CheckState.FAILED for each in found)
     if wrong:
         raise TradeschoolError(f"{wrong} of {len(found)} checks failed; the output says what to do")
 
 
 def _show(found: list[CheckResult]) -> None:
-    table = Table("check", "result", "finding", "what to do")
+    table = Table("check", "result", Column("finding", overflow="fold"), Column("what to do", overflow="fold"))
     for each in found:
-        table.add_row(each.check, f"[{STYLES[each.state]}]{each.state}[/]", each.found, each.action)
+        table.add_row(each.check, Text(each.state, STYLES[each.state]), Text(each.found), Text(each.action))
     console().print(table)
 
 

@@ -1,5 +1,6 @@
 """`doctor` finds what is wrong, says what to do, and exits with 1 only for failures."""
 
+import importlib.metadata
 import json
 import socket
 from collections.abc import Callable
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.app.doctor.check_result import State
+from tradeschool.app.doctor.check_result import CheckState
+from tradeschool.app.doctor.installation import check_libraries
 from tradeschool.app.doctor.services import clock_finding
 
 Command = Callable[..., tuple[int, str, str]]
@@ -48,6 +50,23 @@ def test_a_file_in_the_place_of_a_folder_fails_with_an_action(
     assert "set data_dir" in found["data_dir"]["action"]
 
 
+@pytest.mark.parametrize(
+    ("requirement", "found"),
+    [
+        ("click>=999", "expected >=999"),
+        ("absent-library>=1", "absent-library is missing"),
+        ("absent-library; extra == 'gp'", ""),
+        ("click>=8", ""),
+    ],
+)
+def test_a_library_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, requirement: str, found: str) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: [requirement])
+    result = check_libraries()
+
+    assert (result.state is CheckState.FAILED) is bool(found)
+    assert found in result.found
+
+
 def test_an_unreachable_redis_and_database_fail(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
     monkeypatch.setenv("TRADESCHOOL_STORAGE_URL", "postgresql+psycopg://u:hunter2@127.0.0.1:1/x")
@@ -77,10 +96,12 @@ def test_a_port_in_use_is_a_warning(command: Command, monkeypatch: pytest.Monkey
     assert (code, found["page"]["state"]) == (0, "warning")
 
 
-@pytest.mark.parametrize(("off", "state"), [(0.5, State.OK), (-20, State.WARNING), (3_600, State.FAILED)])
-def test_a_wrong_clock_is_told_by_its_difference(off: float, state: State) -> None:
+@pytest.mark.parametrize(
+    ("off", "state"), [(0.5, CheckState.OK), (-20, CheckState.WARNING), (3_600, CheckState.FAILED)]
+)
+def test_a_wrong_clock_is_told_by_its_difference(off: float, state: CheckState) -> None:
     found = clock_finding("clock of Redis", 1_000_000.0, 1_000_000.0 + off)
 
     assert found.state is state
     assert f"{abs(off):.1f} s" in found.found
-    assert bool(found.action) is (state is not State.OK)
+    assert bool(found.action) is (state is not CheckState.OK)
