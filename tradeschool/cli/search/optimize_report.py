@@ -95,10 +95,17 @@ def report(
     the report that exists, and nothing is evaluated.
     """
     settings = load_settings()
+    if level_name and not quantstats:
+        raise SettingsError(f"--level {level_name}: it chooses the level of --quantstats, which is not given")
     if quantstats or svg:
         content = _existing_report(settings, run_name)
-        for written in (*_write_returns(content, quantstats, level_name), *_write_plots(content, svg)):
-            say(f"written: {written}")
+        written = [
+            str(path) for path in (*_write_returns(content, quantstats, level_name), *_write_plots(content, svg))
+        ]
+        for path in written:
+            say(f"written: {path}")
+        if as_json:
+            print_json({"written": written})
         return
     keep_isolated_strategies(settings)
     context = context_of(settings)

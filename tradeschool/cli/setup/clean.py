@@ -1,6 +1,7 @@
 """`tradeschool clean`: remove old runs and caches."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import click
@@ -17,8 +18,11 @@ from tradeschool.views.terminal import console, now, print_json, say
 @click.option("--older-than", type=click.IntRange(0), help="Also all runs that started more than this many days ago.")
 @click.option("--caches", "with_caches", is_flag=True, help="Also the caches; the next search fills them again.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be removed.")
 @json_option
-def clean(run_names: Sequence[str], older_than: int | None, *, with_caches: bool, yes: bool, as_json: bool) -> None:
+def clean(
+    run_names: Sequence[str], older_than: int | None, *, with_caches: bool, yes: bool, is_dry: bool, as_json: bool
+) -> None:
     """Remove runs and caches, and say what that frees.
 
     Without a choice, everything that could be removed is listed. Nothing is removed without --yes or a confirmation on
@@ -29,11 +33,11 @@ def clean(run_names: Sequence[str], older_than: int | None, *, with_caches: bool
     is_choice = bool(run_names) or older_than is not None or with_caches
     chosen = chosen_runs(runs, settings, run_names, older_than, now()) + (caches if with_caches else [])
     shown = chosen if is_choice else [*runs, *caches]
-    is_removed = is_choice and bool(chosen) and (yes or (not as_json and _is_confirmed(chosen)))
+    if shown and not as_json:
+        _show(shown)
+    is_removed = bool(chosen) and not is_dry and (yes or (not as_json and _is_confirmed(chosen)))
     if as_json:
         print_json({"removed": is_removed, "items": [each.as_json() for each in shown]})
-    elif yes or not is_choice:
-        _show(shown)
     if is_removed:
         for each in chosen:
             remove(settings, each)
@@ -42,16 +46,16 @@ def clean(run_names: Sequence[str], older_than: int | None, *, with_caches: bool
 
 
 def _is_confirmed(chosen: Sequence[Removable]) -> bool:
-    _show(chosen)
     if not sys.stdin.isatty():
         return False
-    return click.confirm(f"remove these {len(chosen)} and free {_size(chosen)}?", default=False, err=True)
+    return click.confirm(f"remove {_count(chosen)} and free {_size(chosen)}?", default=False, err=True)
 
 
 def _show(found: Sequence[Removable]) -> None:
-    table = Table("what", "name", "size", "content", "stays because")
+    has_kept = any(each.kept for each in found)
+    table = Table("what", "name", "size", "content", *(["stays because"] if has_kept else []))
     for each in found:
-        table.add_row(each.kind, each.name, _size([each]), each.note, each.kept)
+        table.add_row(each.kind, each.name, _size([each]), each.note, *([each.kept] if has_kept else []))
     console().print(table)
 
 
@@ -62,7 +66,12 @@ def _last_line(chosen: Sequence[Removable], *, is_choice: bool, is_removed: bool
         return "nothing to remove"
     if is_removed:
         return f"freed {_size(chosen)}; the study database reuses the space of removed trials"
-    return f"nothing is removed; --yes removes these {len(chosen)} and frees {_size(chosen)}"
+    return f"nothing is removed; --yes would remove {_count(chosen)} and free {_size(chosen)}"
+
+
+def _count(found: Sequence[Removable]) -> str:
+    counts = Counter(each.kind for each in found)
+    return " and ".join(f"{number:,} {kind}{'' if number == 1 else 's'}" for kind, number in counts.items())
 
 
 def _size(found: Sequence[Removable]) -> str:

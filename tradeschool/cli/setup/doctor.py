@@ -3,7 +3,8 @@
 from functools import partial
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from tradeschool.app.context import load_settings
 from tradeschool.app.doctor import installation, machine, services
@@ -35,9 +36,9 @@ def doctor(*, is_offline: bool, as_json: bool) -> None:
 
 
 def _show(found: list[CheckResult]) -> None:
-    table = Table("check", "result", "finding", "what to do")
+    table = Table("check", "result", Column("finding", overflow="fold"), Column("what to do", overflow="fold"))
     for each in found:
-        table.add_row(each.check, f"[{STYLES[each.state]}]{each.state}[/]", each.found, each.action)
+        table.add_row(each.check, Text(each.state, STYLES[each.state]), Text(each.found), Text(each.action))
     console().print(table)
 
 

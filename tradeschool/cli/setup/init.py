@@ -5,11 +5,13 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
+from itertools import groupby
 from pathlib import Path
 
 import click
 
 from optimizer.curriculum.level_files import load_levels
+from optimizer.strategies.protocol import load
 from optimizer.strategies.registry import built_in_names
 from tradeschool.app.context import load_settings
 from tradeschool.app.download.product_lists import known_to_providers
@@ -19,8 +21,9 @@ from tradeschool.app.new_project.settings_text import settings_text
 from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
 from tradeschool.atomic_files import publish_text
 from tradeschool.cli.options.parameters import DEFAULT_STRATEGY
-from tradeschool.errors import SettingsError, StoreUnwritable
+from tradeschool.errors import SettingsError, StoreUnwritable, TradeschoolError
 from tradeschool.markets.catalogue import INSTRUMENTS, find_instrument
+from tradeschool.markets.instruments import Instrument
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
 from tradeschool.markets.timerange import parse_day, settled_day
 from tradeschool.object_storage.bucket_url import BucketUrl
@@ -62,11 +65,11 @@ def init(
     curriculum, settings_file = out / CURRICULUM_FILE, out / SETTINGS_FILE
     if curriculum.exists() and not force:
         raise SettingsError(f"{curriculum} exists; choose another folder with --out, or replace it with --force")
-    if pairs is None and first is None and sys.stdin.isatty():
-        pairs, first, timeframes, strategy = _asked(timeframes, strategy)
-    pairs, first = _given("--pairs", pairs), _given("--from", first)
     with known_to_providers(settings):
-        named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
+        if pairs is None and first is None and sys.stdin.isatty():
+            pairs, first, timeframes, strategy = _asked(timeframes, strategy)
+        pairs, first = _given("--pairs", pairs), _given("--from", first)
+        named = _instruments(pairs)
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
         draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_location()), strategy)
@@ -102,6 +105,10 @@ def _say_next_steps(curriculum: Path) -> None:
     say(f"then: tradeschool optimize run --curriculum {named_file}")
 
 
+def _instruments(pairs: str) -> list[Instrument]:
+    return list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
+
+
 def _given(option: str, value: str | None) -> str:
     if value is None:
         raise click.MissingParameter(param_hint=f"'{option}'", param_type="option")
@@ -110,10 +117,11 @@ def _given(option: str, value: str | None) -> str:
 
 def _asked(timeframes: str | None, strategy: str | None) -> tuple[str, str, str | None, str | None]:
     """Ask for pairs, first day, timeframes and strategy; a wrong answer is explained and asked again."""
-    shipped = ", ".join(f"{each.base}/{each.quote}" for each in INSTRUMENTS)
     say(f"This writes {SETTINGS_FILE} and {CURRICULUM_FILE}. Enter accepts the value in brackets; Ctrl-C ends it.")
-    say(f"Pairs without an account: {shipped} and every pair of tradeschool markets search; OANDA needs a token.")
-    pairs = click.prompt("pairs", default="BTC/USD", err=True)
+    for provider, each in groupby(INSTRUMENTS, key=lambda instrument: instrument.provider):
+        say(f"Pairs of {provider}: {', '.join(f'{one.base}/{one.quote}' for one in each)}")
+    say("Further pairs: tradeschool markets search. OANDA needs a token, the others none.")
+    pairs = click.prompt("pairs", default="BTC/USD", value_proc=_checked(_instruments), err=True)
     first = click.prompt("first day", default="2020", value_proc=_checked(parse_day), err=True)
     frames = timeframes or click.prompt(
         "timeframes",
@@ -122,7 +130,9 @@ def _asked(timeframes: str | None, strategy: str | None) -> tuple[str, str, str 
         err=True,
     )
     names = ", ".join(built_in_names())
-    chosen = strategy or click.prompt(f"strategy ({names}, or module:NAME)", default=DEFAULT_STRATEGY, err=True)
+    chosen = strategy or click.prompt(
+        f"strategy ({names}, or module:NAME)", default=DEFAULT_STRATEGY, value_proc=_checked(load), err=True
+    )
     return pairs, first, frames, chosen
 
 
@@ -132,7 +142,7 @@ def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     def check(answer: str) -> str:
         try:
             parse(answer)
-        except SettingsError as error:
+        except TradeschoolError as error:
             raise click.UsageError(str(error)) from None
         return answer
 

@@ -107,6 +107,21 @@ def test_a_wrong_filter_is_one_line(command: Command, run: str, words: tuple[str
     assert len(told.splitlines()) == 1
 
 
+def test_the_listing_names_the_command_for_one_trial(command: Command, run: str) -> None:
+    told = command("optimize", "list", run, "--best", "-n", "1")[2]
+
+    assert told.strip() == "1 trial; show one: tradeschool optimize show r1 TRIAL"
+
+
+def test_a_level_without_daily_returns_to_write_is_refused(command: Command, run: str) -> None:
+    code, _, told = command("optimize", "report", run, "--level", "1")
+
+    assert (code, told.strip()) == (
+        2,
+        "tradeschool: --level 1: it chooses the level of --quantstats, which is not given",
+    )
+
+
 @pytest.mark.parametrize(("words", "number"), [((), 3), (("1",), 1), (("--index", "2"), 2), (("-n", "-1"), 4)], ids=str)
 def test_show_finds_a_trial(command: Command, run: str, words: tuple[str, ...], number: int) -> None:
     code, out, told = command("optimize", "show", run, *words, "--print-json")

@@ -47,11 +47,13 @@ def test_without_a_choice_everything_is_listed_and_kept(command: Command, contex
     assert names(context) == ["r1"]
 
 
-def test_a_choice_is_a_dry_run_without_yes(command: Command, context: RunContext) -> None:
-    code, _, told = command("clean", "r1", "--caches")
+@pytest.mark.parametrize("words", [(), ("--yes", "--dry-run")], ids=str)
+def test_a_choice_is_only_told(command: Command, context: RunContext, words: tuple[str, ...]) -> None:
+    code, out, told = command("clean", "r1", "--caches", *words)
 
     assert code == 0
-    assert "nothing is removed; --yes removes these" in told
+    assert "r1" in out
+    assert "nothing is removed; --yes would remove 1 run and " in told
     assert names(context) == ["r1"]
     assert context.folder("r1").is_dir()
 

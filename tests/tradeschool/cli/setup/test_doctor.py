@@ -1,5 +1,6 @@
 """`doctor` finds what is wrong, says what to do, and exits with 1 only for failures."""
 
+import importlib.metadata
 import json
 import socket
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tradeschool.app.doctor.check_result import CheckState
+from tradeschool.app.doctor.installation import check_libraries
 from tradeschool.app.doctor.services import clock_finding
 
 Command = Callable[..., tuple[int, str, str]]
@@ -46,6 +48,23 @@ def test_a_file_in_the_place_of_a_folder_fails_with_an_action(
     assert code == 1
     assert found["data_dir"]["state"] == "failed"
     assert "set data_dir" in found["data_dir"]["action"]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "found"),
+    [
+        ("click>=999", "expected >=999"),
+        ("absent-library>=1", "absent-library is missing"),
+        ("absent-library; extra == 'gp'", ""),
+        ("click>=8", ""),
+    ],
+)
+def test_a_library_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, requirement: str, found: str) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: [requirement])
+    result = check_libraries()
+
+    assert (result.state is CheckState.FAILED) is bool(found)
+    assert found in result.found
 
 
 def test_an_unreachable_redis_and_database_fail(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

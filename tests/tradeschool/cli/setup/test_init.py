@@ -222,7 +222,7 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_is_asked_and_a_wrong_answer_is_asked_again(command, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr("sys.stdin", Terminal("BTC/USD\nsoon\n2020\n\n\n"))
+    monkeypatch.setattr("sys.stdin", Terminal("nowhere:BTC/USD\nBTC/USD\nsoon\n2020\n\nsma\n\n"))
     monkeypatch.setattr(
         init, "draft_curriculum", lambda named, frames, first, *rest: asked.append((named, frames, first))
     )
@@ -233,7 +233,8 @@ def test_a_terminal_is_asked_and_a_wrong_answer_is_asked_again(command, monkeypa
     ((named, frames, first),) = asked  # type: ignore[misc]
     assert ([str(each) for each in named], first) == ([str(BTC_USD)], START)
     assert [each.name for each in frames] == ["M5", "M15", "H1"]
-    assert "Error: " in told  # the answer `soon`
+    assert told.count("Error: ") == 3
+    assert "Pairs of coinbase: BTC/USD" in told
     assert (
         "would write: tradeschool init --pairs BTC/USD --from 2020 --timeframes M5,M15,H1 --strategy sma_cross" in told
     )
