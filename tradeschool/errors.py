@@ -7,10 +7,12 @@
     │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its minimum coverage
     │   ├── HoldoutClosed       4   a search requested candles of the holdout period
     │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.ohlcv.frame`
-    │   └── ForeignFile         4   a file in the data folder was written or changed by another program
+    │   ├── ForeignFile         4   a file in the data folder was written or changed by another program
+    │   └── SealConflict        4   another fetcher has sealed other candles in the same bucket
     ├── StoreUnwritable         1   a file cannot be written
-    ├── ServiceUnreachable      5   Redis, the study database or a provider does not respond
-    │   └── ProviderBanned      5   a provider refuses requests for longer than a download waits
+    ├── ServiceUnreachable      5   Redis, the study database, object storage or a provider does not respond
+    │   ├── ProviderBanned      5   a provider refuses requests for longer than a download waits
+    │   └── StorageRefused      5   object storage refuses: no such bucket, or wrong or expired credentials
     ├── WorkersFailed           5   the workers that a command started do not start or keep crashing
     ├── StrategyNotImported     1   a user's strategy cannot be imported or prepared
     ├── StrategyFailed          1   a user's strategy raises, ends its process or does not end where a search needs it
@@ -68,18 +70,26 @@ class ForeignFile(DataError):
     """A file in the data folder does not match its seal: missing, changed, truncated or unreadable."""
 
 
+class SealConflict(DataError):
+    """Another fetcher has sealed other candles of the same range in the same bucket; its seal is kept."""
+
+
 class StoreUnwritable(TradeschoolError):
     """A file cannot be written: the disk is full, read-only or owned by another user. Existing files are unchanged."""
 
 
 class ServiceUnreachable(TradeschoolError):
-    """Redis, the study database or a provider does not respond."""
+    """Redis, the study database, object storage or a provider does not respond."""
 
     exit_code = 5
 
 
 class ProviderBanned(ServiceUnreachable):
     """A provider asks for a longer pause than a download waits; the downloads of this provider end."""
+
+
+class StorageRefused(ServiceUnreachable):
+    """Object storage refuses: the bucket does not exist, or the credentials are wrong or have expired."""
 
 
 class WorkersFailed(TradeschoolError):

@@ -2,7 +2,7 @@
 
 The levels are the project's own, on M15, M30 and H1 instead of M5, M15 and H1: a run has 1.3 million candles instead
 of 3.3 million, and the timeframes remain short enough for the quarter of EUR/USD in level 1. Markets that revert are
-searched with `rsi_reversion`, trends and markets without an edge that a rule could trade with `sma_cross`.
+searched with `band_reversion`, trends and markets without an edge that a rule could trade with `momentum`.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.power.market import CORRELATION, TIMEFRAMES, YEARLY_VOLATILITY, Kind
 from optimizer.curriculum.level_files import load_levels
+from optimizer.curriculum.levels.level_4 import FILTERS
 from optimizer.level.holdout import Holdout
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Bounds, Level, Parameters
@@ -29,8 +30,28 @@ DRIFT_SHARPE = 1.0
 CALIBRATION = Path(__file__).with_name("calibration.json")
 LONGER = {each.name: longer for each, longer in zip(DEFAULT_TIMEFRAMES, TIMEFRAMES, strict=True)}
 """Timeframe of the bench by that of the project."""
-REVERSION_RANGES: dict[str, Bounds] = {"period": (6, 8), "oversold": (15.0, 40.0), "overbought": (60.0, 85.0)}
-"""Short periods: the exponential start value of a longer one would not fit into the quarter of EUR/USD."""
+STRATEGIES: dict[Kind, str] = {Kind.REVERSION: "band_reversion"}
+"""Searched strategy by kind; `momentum` in all others."""
+RANGES: dict[str, dict[str, Bounds]] = {
+    "momentum": {
+        "lookback": (24, 120),
+        "hold": (4, 48),
+        "atr_period": (7, 28),
+        "stop_atr": (4.0, 20.0),
+        "target_atr": (2.0, 20.0),
+    },
+    "band_reversion": {
+        "period": (10, 100),
+        "width": (1.5, 3.0),
+        "max_bars": (10, 120),
+        "atr_period": (7, 28),
+        "stop_atr": (2.0, 12.0),
+    },
+}
+"""Searched ranges of the first attempt; level 4 adds its filters.
+
+Those of the strategies, with the stop and target of `momentum` that give it a win rate above that of the gates.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +60,9 @@ class Cell:
 
     kind: Kind
     sharpe: float
-    """True Sharpe ratio: of the best known rule of the searched strategy after costs, on unlimited data."""
+    """True Sharpe ratio: of the best known rule of the searched strategy that meets the gates of the last level, after
+    costs, on unlimited data.
+    """
     strength: float
     whole_seeds: int
     """Number of runs of the whole bench."""
@@ -52,7 +75,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What a trader who knows the edge trades: the parameters with the highest Sharpe ratio in a long simulation."""
+    """What a trader who knows the edge and the gates trades: of the parameters that meet them in a long simulation,
+    those with the highest Sharpe ratio.
+    """
 
     kind: Kind
     strategy: str
@@ -68,7 +93,7 @@ def calibration() -> dict[str, dict[str, object]]:
 
 def strategy_of(kind: Kind) -> str:
     """Return the strategy that is searched in markets of a kind."""
-    return "rsi_reversion" if kind is Kind.REVERSION else "sma_cross"
+    return STRATEGIES.get(kind, "momentum")
 
 
 def rule_of(kind: Kind) -> Rule:
@@ -81,6 +106,7 @@ def cells() -> tuple[Cell, ...]:
     without = (
         Cell(kind=Kind.NONE, sharpe=0.0, strength=0.0, whole_seeds=200),
         Cell(kind=Kind.DRIFT, sharpe=0.0, strength=DRIFT_SHARPE / drift_sharpe_per_strength(), whole_seeds=200),
+        Cell(kind=Kind.PHASES, sharpe=0.0, strength=0.0, whole_seeds=200),
     )
     strengths = {kind: calibration()[kind]["strengths"] for kind in (Kind.TREND, Kind.REVERSION)}
     return (
@@ -111,10 +137,8 @@ def levels_of(kind: Kind) -> tuple[Level, ...]:
 
 def _level(level: Level, kind: Kind) -> Level:
     datasets = tuple(_longer(dataset) for dataset in level.datasets)
-    ranges = level.ranges
-    if kind is Kind.REVERSION:
-        kept = {name: bounds for name, bounds in ranges.items() if name not in ("fast", "slow")}
-        ranges = {**REVERSION_RANGES, **kept}
+    filters = {name: bounds for name, bounds in level.ranges.items() if name in FILTERS}
+    ranges = {**RANGES[strategy_of(kind)], **filters}
     changes = {"datasets": datasets, "holdout": HOLDOUT, "strategy": strategy_of(kind), "ranges": ranges}
     return level.model_copy(update=changes)
 

@@ -14,13 +14,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.fetch.table import RESULTS, machine, markdown
+from benchmarks.fetch.table import RESULTS, Row, machine, markdown
 from benchmarks.power.cells import Cell, calibration, cells
 from benchmarks.power.market import Kind
+from benchmarks.power.reach import reach
 from benchmarks.power.runs import Finished, fingerprint, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
+    Runs,
+    bound_table,
     by_cell,
     check_table,
+    floor_table,
     level_table,
     mandate_table,
     missed_table,
@@ -29,7 +33,9 @@ from benchmarks.power.tables import (
     reach_table,
     rule_table,
     target_rows,
+    uniformity_rows,
 )
+from optimizer.runs.run_record import SURROGATES
 from workers.processes.process_group import cores
 
 QUICK_SEEDS = 20
@@ -81,16 +87,22 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
     rules = [rule_table(kind, calibration()[kind]["curve"]) for kind in (Kind.TREND, Kind.REVERSION)]
     sections = {
         "Recommendations by true Sharpe ratio": outcome_table(chosen, runs),
-        "Targets": markdown(target_rows(chosen, runs), about),
+        "Targets": markdown(_rows(chosen, runs), about),
         "P-values of no skill": p_value_table(chosen, runs),
+        "Recommendations with the null test": floor_table(chosen, runs, SURROGATES),
         "Mandate": mandate_table(chosen, runs),
         "Level at which a run ended": level_table(chosen, runs),
         "Criteria that the last attempt missed": missed_table(chosen, runs),
         "Checks that were not met": check_table(chosen, runs),
         "Gates that the rule meets": reach_table(chosen, runs),
+        "Gates that the rule meets, over more markets": bound_table(chosen, reach()),
         "Rules that know the edge": "\n\n".join(rules),
     }
     return "\n\n".join(f"## {title}\n\n{table.strip()}" for title, table in sections.items()) + "\n"
+
+
+def _rows(chosen: tuple[Cell, ...], runs: Runs) -> list[Row]:
+    return [*target_rows(chosen, runs), *uniformity_rows(chosen, runs)]
 
 
 def _chosen(names: str | None) -> tuple[Cell, ...]:
@@ -106,7 +118,7 @@ def _as_json(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, s
     runs = by_cell(found)
     return {
         "about": about,
-        "rows": [asdict(row) for row in target_rows(chosen, runs)],
+        "rows": [asdict(row) for row in _rows(chosen, runs)],
         "cells": [
             asdict(cell) | {"actions": Counter(run.action for run in runs.get(cell.name, ()))} for cell in chosen
         ],

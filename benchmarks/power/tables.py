@@ -11,7 +11,9 @@ from benchmarks.fetch.table import Row
 from benchmarks.power.cells import Cell
 from benchmarks.power.market import Kind
 from benchmarks.power.runs import Finished
+from optimizer.validation.checks.skill import SOME, STRONG
 from optimizer.validation.recommendation import RecommendedAction
+from optimizer.validation.statistics.p_values import fisher
 
 DEPLOY, PAPER, NO = RecommendedAction.DEPLOY, RecommendedAction.PAPER_TRADE, RecommendedAction.DO_NOT_DEPLOY
 Runs = Mapping[str, Sequence[Finished]]
@@ -41,6 +43,10 @@ TARGETS = (
     Target(sharpe=2.0, actions=(NO,), share=0.10, is_ceiling=True),
     Target(sharpe=3.0, actions=(DEPLOY,), share=0.90, is_ceiling=False),
 )
+
+
+UNIFORM, UNIFORM_SEEDS = 0.01, 300
+"""Wanted p-value of the test of uniform p-values without skill, and the seeds that it is wanted over."""
 
 
 def clopper_pearson(count: int, total: int) -> tuple[float, float]:
@@ -97,6 +103,27 @@ def target_rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
     return rows
 
 
+def uniformity_rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
+    """Return whether the p-values out of sample are uniform in each cell without skill; open with too few runs."""
+    rows = []
+    for cell in cells:
+        known = _p_values(runs.get(cell.name, ()), "out of sample")
+        if cell.sharpe or not known:
+            continue
+        found = float(kstest(known, "uniform").pvalue)
+        enough = len(known) >= UNIFORM_SEEDS
+        rows.append(
+            Row(
+                target=len(TARGETS) + 1,
+                what=f"p-values out of sample uniform (Kolmogorov-Smirnov): {cell.name}",
+                wanted=f"p > {UNIFORM} over {UNIFORM_SEEDS} runs",
+                reached=f"p = {found:.2g} over {len(known)} runs",
+                met=False if found <= UNIFORM else True if enough else None,
+            )
+        )
+    return rows
+
+
 def check_table(cells: Sequence[Cell], runs: Runs) -> str:
     """Return how often each check of the recommendation was not met, unknown ones included."""
     return _frequencies("check", cells, runs, lambda run: [name for name, met in run.checks.items() if met is not True])
@@ -119,7 +146,7 @@ def p_value_table(cells: Sequence[Cell], runs: Runs) -> str:
     for cell in cells:
         found = runs.get(cell.name, ())
         for name in dict.fromkeys(name for run in found for name in run.p_values):
-            known = [p for run in found if (p := run.p_values.get(name)) is not None]
+            known = _p_values(found, name)
             if known:
                 below = (_interval(sum(p <= bound for p in known), len(found)) for bound in (0.01, 0.05, 0.5))
                 uniform = f"{kstest(known, 'uniform').pvalue:.2g}"
@@ -127,6 +154,33 @@ def p_value_table(cells: Sequence[Cell], runs: Runs) -> str:
                     f"| {cell.name} | {name} | {len(known)} of {len(found)} | {' | '.join(below)} | {uniform} |"
                 )
     return "\n".join(lines)
+
+
+def _p_values(found: Sequence[Finished], name: str) -> list[float]:
+    return [p for run in found if (p := run.p_values.get(name)) is not None]
+
+
+def floor_table(cells: Sequence[Cell], runs: Runs, surrogates: int) -> str:
+    """Return the shares of recommendations at best if the p-values came from a null test of so many markets.
+
+    Its smallest p-value is 1 / (surrogates + 1). A smaller one of the t distribution is raised to that.
+    """
+    return _frequencies(
+        f"with {surrogates} surrogate markets at best",
+        cells,
+        runs,
+        lambda run: [with_floor(run, 1 / (surrogates + 1)).replace("_", " ")],
+        by_name=True,
+    )
+
+
+def with_floor(run: Finished, floor: float) -> str:
+    """Return a run's recommendation if its p-value out of sample cannot be below `floor`."""
+    seen, held = (run.p_values.get(name) for name in ("out of sample", "holdout"))
+    if seen is None or run.action == NO:
+        return run.action
+    p = fisher([max(seen, floor), *([held] if held is not None else [])])
+    return NO if p > SOME else PAPER if p > STRONG else run.action
 
 
 def mandate_table(cells: Sequence[Cell], runs: Runs) -> str:
@@ -143,6 +197,21 @@ def reach_table(cells: Sequence[Cell], runs: Runs) -> str:
     """Return how often the rule that knows the edge meets each gate on validation, and all of them."""
     with_rule = [cell for cell in cells if cell.sharpe]
     return _frequencies("gate met by the rule", with_rule, runs, _gates_met, by_name=True)
+
+
+def bound_table(cells: Sequence[Cell], reach: Mapping[str, Mapping[str, object]]) -> str:
+    """Return in how many markets the rule meets each gate without a search, and what it misses most; see `reach.py`."""
+    lines = ["| cell | seeds | gate met | share | missed |", "|---|---|---|---|---|"]
+    for cell in cells:
+        found = reach.get(cell.name)
+        if found is None:
+            continue
+        seeds, met, missed = found["seeds"], found["met"], found["missed"]
+        assert isinstance(seeds, int) and isinstance(met, Mapping) and isinstance(missed, Mapping)
+        for gate, count in met.items():
+            names = [f"{name.partition(': ')[2]} {times}" for name, times in missed.items() if name.startswith(gate)]
+            lines.append(f"| {cell.name} | {seeds} | {gate} | {_interval(count, seeds)} | {', '.join(names)} |")
+    return "\n".join(lines)
 
 
 def _gates_met(run: Finished) -> list[str]:
@@ -175,7 +244,10 @@ def _frequencies(
 
 
 def rule_table(kind: Kind, curve: Sequence[Mapping[str, float]]) -> str:
-    """Return what the calibrated rule of a kind earns at each strength of the edge, at full size."""
+    """Return what the calibrated rule of a kind earns at each strength of the edge, at the size of the risk budget.
+
+    Win rate, profit factor, drawdown and trades are means over markets of six and a half years.
+    """
     lines = [
         "| kind | strength | Sharpe | standard error | win rate | profit factor | maximum intrabar drawdown | trades |",
         "|---|" + "---|" * 7,

@@ -123,7 +123,9 @@ def _parts(
     wanted: DatasetRange, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles]
 ) -> Iterator[CandleArrays]:
     for _, _, file in ledger.published(wanted.dataset, wanted.window):
-        yield Candles(wanted.dataset, read_frame(store.folder(wanted.dataset) / file.path)).arrays
+        with store.opened(wanted.dataset, file) as path:
+            candles = Candles(wanted.dataset, read_frame(path))
+        yield candles.arrays
     for stored in ledger.responses(wanted.dataset, wanted.window):
         known = parsed.pop(stored.number, None)
         yield (parse_stored(stored, ledger) if known is None else known).arrays

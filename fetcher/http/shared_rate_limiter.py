@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from redis import asyncio as redis
+from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
 from fetcher.http.rate_limiter import MARGIN, TokenBucket
 from tradeschool.errors import ServiceUnreachable
+from tradeschool.settings.redis_address import parse_redis_url
 from tradeschool.settings.urls import mask_url
 
 RESERVE = """
@@ -55,9 +57,7 @@ class SharedTokenBucket(TokenBucket):
         self._where = url
         self._key = KEY.format(name)
         self._microseconds = round(1_000_000 * (1 + MARGIN) / rate)
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=RESPONSE_TIMEOUT, socket_connect_timeout=RESPONSE_TIMEOUT
-        )
+        self._redis = _client(url)
 
     async def acquire(self) -> int:
         """Wait for a local token, then for the time slot that Redis reserves for it.
@@ -95,3 +95,15 @@ class SharedTokenBucket(TokenBucket):
             raise ServiceUnreachable(
                 f"Redis {mask_url(self._where)}: {error}; fetch.shared_limit requires Redis"
             ) from error
+
+
+def _client(url: str) -> redis.Redis:
+    """Return a client of the server, or of the primary that the sentinels name."""
+    address = parse_redis_url(url)
+    limits: dict[str, Any] = {"socket_timeout": RESPONSE_TIMEOUT, "socket_connect_timeout": RESPONSE_TIMEOUT}
+    if not address.sentinels:
+        return redis.Redis.from_url(address.url, **limits)
+    asked = {**limits, **address.sentinel_options}
+    sentinel = Sentinel(address.sentinels, sentinel_kwargs=asked, **limits, **address.options)  # type: ignore[no-untyped-call]
+    client: redis.Redis = sentinel.master_for(address.master)
+    return client

@@ -1,4 +1,8 @@
-"""Inheritance: first points of a search around choices of earlier searches, each with its neighbours."""
+"""First points of a search: choices of earlier searches, each with its neighbours, or points without optional rules.
+
+A level with many optional rules, such as filters, has few random points without any of them, and its search would
+hardly ever meet the plain strategy. So a search that inherits nothing begins with the plain strategy.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +12,9 @@ from optimizer.level.spec import Bounds, Level, Parameters
 from optimizer.objective.trial_result import rounded
 from optimizer.strategies.parameter_ranges import around
 from optimizer.strategies.protocol import FloatParameter, Parameter, completed, load
+
+PLAIN_POINTS = 10
+"""First trials without optional rules in a search that inherits nothing: all those that the sampler draws at random."""
 
 
 def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[Parameters, ...]:
@@ -35,13 +42,34 @@ def starting_points(
 ) -> tuple[Parameters, ...]:
     """Return the first points of an attempt's search, those around each known choice in order; equal ones count once.
 
-    A retry has none, because it reuses the trials of the first attempt.
+    Without a choice, points whose optional rules are off. A retry has none, because it reuses the trials of the first
+    attempt.
     """
+    if attempt > 1:
+        return ()
     points: list[Parameters] = []
-    for choice in choices if attempt == 1 else ():
+    for choice in choices:
         if choice is not None:
             points += [point for point in first_points(level, choice, seed) if point not in points]
-    return tuple(points)
+    return tuple(points) or plain_points(level)
+
+
+def plain_points(level: Level) -> tuple[Parameters, ...]:
+    """Return points in which every optional rule is off; the sampler draws their other parameters.
+
+    A rule is off at its default. It stays searched if the level's range does not contain that. Empty if no range of the
+    level has a rule that can be off.
+    """
+    off = {
+        parameter.name: parameter.default
+        for parameter in load(level.strategy).parameters
+        if parameter.fixed and _contains(level.ranges.get(parameter.name), parameter.default)
+    }
+    return (off,) * min(PLAIN_POINTS, level.trials // 2) if off else ()
+
+
+def _contains(bounds: Bounds | None, value: float) -> bool:
+    return bounds is not None and bounds[0] <= value <= bounds[1]
 
 
 def _units(seed: int, level: str, number: int, dimensions: int) -> list[float]:

@@ -9,13 +9,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, create_engine, delete, insert, select
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, delete, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.search.database import RUNS, Database, driver_arguments, first_line_of
-from tradeschool.errors import ServiceUnreachable
-from tradeschool.settings.urls import mask_url
+from optimizer.search.database import RUNS, Database, make_engine, unreachable
 
 UNDER_WAY = Table(
     "tradeschool_under_way",
@@ -63,13 +61,12 @@ class RunMarker:
     def _write(self, work: Callable[[Connection], object]) -> None:
         engine: Engine | None = None
         try:
-            engine = create_engine(self._url, connect_args=driver_arguments(self._url))
+            engine = make_engine(self._url)
             UNDER_WAY.metadata.create_all(engine)
             with engine.begin() as connection:
                 work(connection)
         except SQLAlchemyError as error:
-            reason = first_line_of(error)
-            raise ServiceUnreachable(f"study database {mask_url(self._url)}: {reason}") from error
+            raise unreachable(self._url, error) from error
         finally:
             if engine is not None:
                 engine.dispose()

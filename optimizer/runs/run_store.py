@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
-from sqlalchemy import create_engine, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from optimizer.runs.run_record import RunRecord
-from optimizer.search.database import RUNS, driver_arguments, first_line_of
+from optimizer.search.database import RUNS, make_engine, unreachable
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 
@@ -22,7 +22,7 @@ class RunStore:
         self._where = mask_url(url)
         with self._translated():
             self._file = _sqlite_file(url)
-            self._engine: Engine = create_engine(url, connect_args=driver_arguments(url), pool_pre_ping=True)
+            self._engine: Engine = make_engine(url, pool_pre_ping=True)
 
     def add(self, record: RunRecord) -> None:
         """Insert a new run.
@@ -54,6 +54,15 @@ class RunStore:
                     f"study database {self._where}: run {record.name} is missing; "
                     "check whether the database was moved or replaced"
                 )
+
+    def remove(self, name: str) -> None:
+        """Remove the record of a run; a missing one is no error.
+
+        Raises:
+            ServiceUnreachable: the database does not respond.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(delete(RUNS).where(RUNS.c.name == name))
 
     def read(self, name: str) -> RunRecord:
         """Return the record of a run.
@@ -97,10 +106,7 @@ class RunStore:
         try:
             yield
         except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-            reason = first_line_of(error)
-            raise ServiceUnreachable(
-                f"study database {self._where}: {reason}; check that it runs and that storage_url is correct"
-            ) from error
+            raise unreachable(self._where, error) from error
 
 
 def _sqlite_file(url: str) -> Path | None:

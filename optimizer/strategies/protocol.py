@@ -6,6 +6,7 @@ A built-in strategy is a file in `optimizer/strategies/built_in/` with a `STRATE
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -195,6 +196,16 @@ def load(name: str) -> Strategy:
         SettingsError: there is no such strategy (lists the known names), or the object is not a strategy.
         StrategyNotImported: its module raises.
     """
+    return _checked(name) if ":" in name else _built_in(name)
+
+
+@cache
+def _built_in(name: str) -> Strategy:
+    """Return a built-in strategy, checked once: the check of a protocol costs a tenth of a short trial."""
+    return _checked(name)
+
+
+def _checked(name: str) -> Strategy:
     found = find(name)
     if not isinstance(found, SignalStrategy | BarStrategy):
         raise SettingsError(f"strategy {name!r}: expected {MEMBERS}, was {type(found).__name__}")

@@ -78,7 +78,7 @@ def import_own(name: str, kind: str = "strategy") -> object:
     """
     module, _, attribute = name.partition(":")
     try:
-        with _working_folder_importable():
+        with _importable(_folders.get(module, Path.cwd()), is_first=module in _folders):
             return getattr(importlib.import_module(module), attribute)
     except AttributeError as error:
         if module not in sys.modules:  # raised inside the module
@@ -99,18 +99,29 @@ def _is_absent(module: str, error: Exception) -> bool:
     return not module.strip(".")
 
 
+def import_from(module: str, folder: Path) -> None:
+    """Import a user's module from a folder that contains no other; no installed module has its name."""
+    if _folders.get(module) == folder:
+        return
+    _folders[module] = folder
+    sys.modules.pop(module, None)
+    importlib.invalidate_caches()
+
+
 @contextmanager
-def _working_folder_importable() -> Iterator[None]:
+def _importable(folder: Path, *, is_first: bool) -> Iterator[None]:
     # The path of a console script lacks the working folder. It is added last: user files never hide installed modules.
-    folder_name = str(Path.cwd())
+    folder_name = str(folder)
     if folder_name in sys.path:
         yield
         return
-    sys.path.append(folder_name)
+    sys.path.insert(0 if is_first else len(sys.path), folder_name)
     try:
         yield
     finally:
         sys.path.remove(folder_name)
 
 
+_folders: dict[str, Path] = {}
+"""Folders of `import_from`, by module."""
 _found_by: Find = import_own

@@ -66,7 +66,7 @@ def started_on_a_terminal(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 def test_workers_end_when_the_terminal_accepts_no_output(program) -> None:
     process, terminal = started_on_a_terminal(program.folder)
-    assert b"starting 1 workers" in os.read(terminal, 4096)
+    assert b"starting 1 worker;" in os.read(terminal, 4096)
 
     os.close(terminal)
 

@@ -68,14 +68,17 @@ SLOW = (
 
 
 def results(program, run: str) -> dict[str, bytes]:
-    """Every file of a run without start and write times."""
+    """Every file of a run without times; the surrogate markets, which may finish in any order, sorted."""
     folder = program.folder / "results" / run
     begun = json.loads((folder / "run.json").read_text())["created"][:16]
     untimed = {"run.json", "lineage.json", "events.jsonl", "holdout_log.jsonl"}
-    return {
+    found = {
         str(path.relative_to(folder)): re.sub(rf"{begun[:10]}[T ]{begun[11:]}\S*".encode(), b"then", path.read_bytes())
         for path in folder.rglob("*")
         if path.is_file() and path.name not in untimed
+    }
+    return found | {
+        name: b"".join(sorted(found[name].splitlines(keepends=True))) for name in {"null.jsonl"} & set(found)
     }
 
 

@@ -11,11 +11,13 @@ import pytest
 from scipy.stats import binomtest, kstest
 
 from benchmarks.power import runs as power_runs
-from benchmarks.power.calibrate import rule_returns
-from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, calibration, cells, levels_of, rule_of
-from benchmarks.power.market import PAIRS, YEARLY_VOLATILITY, Kind, MadeMarket, make
-from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
+from benchmarks.power.calibrate import rule_metrics
+from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, Rule, calibration, cells, levels_of, rule_of
+from benchmarks.power.market import PAIRS, PHASE_SHARPE, YEARLY_VOLATILITY, Kind, MadeMarket, make
+from benchmarks.power.reach import counted
+from benchmarks.power.runs import Finished, Job, action_of, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
+    bound_table,
     by_cell,
     check_table,
     clopper_pearson,
@@ -24,11 +26,16 @@ from benchmarks.power.tables import (
     p_value_table,
     reach_table,
     target_rows,
+    uniformity_rows,
+    with_floor,
 )
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Level
 from optimizer.objective import metrics
+from optimizer.validation.checks.check import Axis, Check
+from optimizer.validation.checks.diagnostics import NULL_TEST
+from optimizer.validation.recommendation import Recommendation, RecommendedAction
 from tests.factories.in_process_runs import ANY, level
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import Window
@@ -53,8 +60,8 @@ def daily_returns(market: MadeMarket, pair: str) -> np.ndarray:
 
 @cache
 def held(kind: Kind, strength: float) -> np.ndarray:
-    """Return the daily returns of all pairs over many markets, shape (n_days, n_pairs)."""
-    markets = [make(kind, strength, WINDOW, seed) for seed in range(MARKETS)]
+    """Return the daily returns of all pairs over many markets without phases, shape (n_days, n_pairs)."""
+    markets = [make(kind, strength, WINDOW, seed, phases=False) for seed in range(MARKETS)]
     return np.concatenate([np.column_stack([daily_returns(each, pair) for pair in PAIRS]) for each in markets])
 
 
@@ -95,11 +102,26 @@ def test_drift_gives_holding_its_sharpe_ratio() -> None:
     assert abs(sharpe - DRIFT_SHARPE) < SIGMAS / (MARKETS * YEARS) ** 0.5
 
 
+def test_phases_rise_in_the_days_of_level_1_and_fall_in_those_of_level_2_alone() -> None:
+    cycle = Window(WINDOW.start, datetime(2024, 1, 1, tzinfo=UTC))
+    found = []
+    for seed in range(2):
+        made, plain = (make(kind, 0.0, cycle, seed).candles for kind in (Kind.PHASES, Kind.NONE))
+        dataset = find_dataset("coinbase/BTC-USD/H1")
+        found.append(np.log(made[dataset].close / plain[dataset].close))
+        assert found[-1] == pytest.approx(found[0], abs=1e-3)  # the phases do not depend on the noise
+    days = found[0][23::24]
+    yearly = PHASE_SHARPE * YEARLY_VOLATILITY[dataset.instrument.market]
+    assert days[730] == pytest.approx(2 * yearly, rel=0.01)
+    assert days[1095] == pytest.approx(yearly, rel=0.01)
+    assert days[-1] == pytest.approx(days[1095], abs=1e-3)
+
+
 @pytest.mark.parametrize("cell", [cell for cell in cells() if cell.sharpe in {1.0, 3.0}], ids=lambda cell: cell.name)
 def test_a_rule_that_knows_the_edge_earns_the_stated_sharpe_ratio(cell: Cell) -> None:
     rule, fresh = rule_of(cell.kind), range(2_000_000, 2_000_006)
 
-    returns = np.concatenate([rule_returns(cell.kind, cell.strength, rule.parameters, seed) for seed in fresh])
+    returns = np.concatenate([rule_metrics(cell.kind, cell.strength, rule.parameters, seed)[1] for seed in fresh])
 
     error = (len(returns) / DAYS_A_YEAR) ** -0.5
     calibrated = max(each["standard_error"] for each in calibration()[cell.kind]["curve"])
@@ -108,7 +130,7 @@ def test_a_rule_that_knows_the_edge_earns_the_stated_sharpe_ratio(cell: Cell) ->
 
 def test_a_rule_earns_nothing_from_noise() -> None:
     for kind in (Kind.TREND, Kind.REVERSION):
-        returns = np.concatenate([rule_returns(kind, 0.0, rule_of(kind).parameters, seed) for seed in (1, 2)])
+        returns = np.concatenate([rule_metrics(kind, 0.0, rule_of(kind).parameters, seed)[1] for seed in (1, 2)])
 
         assert metrics.sharpe(returns) < SIGMAS * (len(returns) / DAYS_A_YEAR) ** -0.5
 
@@ -161,7 +183,10 @@ def small_levels(monkeypatch: pytest.MonkeyPatch) -> None:
             ),
         )
 
+    parameters = {"fast": 10, "slow": 30, "atr_period": 14, "stop_atr": 2.0, "target_atr": 4.0}
+    rule = Rule(kind=CELL.kind, strategy="sma_cross", parameters=parameters)
     monkeypatch.setattr(power_runs, "levels_of", levels)
+    monkeypatch.setattr(power_runs, "rule_of", {CELL.kind: rule}.__getitem__)
 
 
 @pytest.mark.usefixtures("small_levels")
@@ -188,6 +213,24 @@ def test_runs_of_other_code_do_not_count(tmp_path: Path) -> None:
     assert read_finished(path, "after") == {}
     assert [run.code for run in make_runs(path, "after", jobs, 1)] == ["after"]
     assert [run.code for run in made] == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("missed", "surrogates", "action"),
+    [
+        ([NULL_TEST], 0, RecommendedAction.DEPLOY),
+        ([NULL_TEST], 20, RecommendedAction.PAPER_TRADE),
+        ([NULL_TEST, "holdout"], 0, RecommendedAction.PAPER_TRADE),
+        (["holdout"], 0, RecommendedAction.PAPER_TRADE),
+    ],
+)
+def test_a_bench_without_null_tests_deploys_without_them(
+    missed: list[str], surrogates: int, action: RecommendedAction
+) -> None:
+    checks = [Check(name=name, axis=Axis.BLOCKING, met=None, found="") for name in missed]
+    found = Recommendation.model_construct(action=RecommendedAction.PAPER_TRADE, checks=tuple(checks))
+
+    assert action_of(found, surrogates) is action
 
 
 def test_intervals_are_those_of_the_exact_test() -> None:
@@ -227,6 +270,26 @@ def test_tables_count_outcomes_and_what_blocked() -> None:
     }
 
 
+def test_the_bound_of_the_mandate_counts_markets_and_misses() -> None:
+    found = counted([{"1": [], "2": ["sharpe", "win_rate"]}, {"1": [], "2": []}, {"1": ["sharpe"], "2": []}])
+
+    assert found["met"] == {"all levels": 1, "level 1": 2, "level 2": 2}
+    assert found["missed"] == {"level 1: sharpe": 1, "level 2: sharpe": 1, "level 2: win_rate": 1}
+    assert bound_table([CELL], {CELL.name: found}).splitlines()[2:] == [
+        "| trend-2 | 3 | all levels | 33% (1% to 91%) |  |",
+        "| trend-2 | 3 | level 1 | 67% (9% to 99%) | sharpe 1 |",
+        "| trend-2 | 3 | level 2 | 67% (9% to 99%) | sharpe 1, win_rate 1 |",
+    ]
+
+
+def test_a_null_test_of_few_markets_makes_strong_evidence_rarer() -> None:
+    run = replace(_finished("trend-2", 0, "deploy"), p_values={"out of sample": 1e-6, "holdout": 0.05, "both": 1e-6})
+
+    assert [with_floor(run, floor) for floor in (1e-6, 1 / 21, 0.5)] == ["deploy", "paper_trade", "do_not_deploy"]
+    assert with_floor(replace(run, action="paper_trade"), 1e-6) == "paper_trade"
+    assert with_floor(replace(run, p_values={}), 0.5) == "deploy"
+
+
 def test_p_values_without_a_winner_count_as_large() -> None:
     noise = Cell(kind=Kind.NONE, sharpe=0.0, strength=0.0, whole_seeds=4)
     found = [_finished("none", seed, "do_not_deploy", p=p) for seed, p in enumerate((0.04, 0.3, None, 0.9))]
@@ -236,6 +299,18 @@ def test_p_values_without_a_winner_count_as_large() -> None:
     assert row[:3] == ["| none", "both", "3 of 4"]
     assert [cell.split()[0] for cell in row[3:6]] == ["0%", "25%", "50%"]
     assert float(row[6].rstrip(" |")) == pytest.approx(kstest([0.04, 0.3, 0.9], "uniform").pvalue, rel=0.1)
+
+
+def test_too_few_uniform_p_values_leave_the_target_open_and_skewed_ones_miss_it() -> None:
+    noise = Cell(kind=Kind.NONE, sharpe=0.0, strength=0.0, whole_seeds=400)
+    spread = [_finished("none", seed, "do_not_deploy", p=(seed + 0.5) / 400) for seed in range(400)]
+    small = [replace(run, p_values={"out of sample": 0.001}) for run in spread[:20]]
+    spread = [replace(run, p_values={"out of sample": run.p_values["both"]}) for run in spread]
+
+    assert [row.met for row in uniformity_rows([noise], by_cell(spread))] == [True]
+    assert [row.met for row in uniformity_rows([noise], by_cell(spread[::20]))] == [None]
+    assert [row.met for row in uniformity_rows([noise], by_cell(small))] == [False]
+    assert uniformity_rows([CELL], {CELL.name: small}) == []
 
 
 def _finished(

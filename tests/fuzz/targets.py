@@ -290,7 +290,7 @@ LEVEL = {
     "ranges": {"fast": [5, 50], "stop_atr": [1.0, 5.0]},
 }
 ORDER = {
-    "v": 1,
+    "v": 2,
     "study": "r-L1-a1",
     "numbers": [0],
     "parameters": [{"fast": 5, "stop_atr": 1.5}],
@@ -299,12 +299,12 @@ ORDER = {
     "digests": {"coinbase/BTC-USD/M5 20200101-20210314": "d1"},
 }
 ANSWER = {
-    "v": 1,
+    "v": 2,
     "study": "r-L1-a1",
     "worker": "w",
     "trials": [
         {
-            "v": 1,
+            "v": 2,
             "number": 0,
             "request_digest": "q",
             "started": 1.0,

@@ -5,12 +5,11 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from redis import Redis
-
 from optimizer.level.spec import Level, Parameters
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.workers import worker_process
+from workers.connection.redis_client import make_client
 from workers.connection.signing import Signer
 from workers.coordinator.study.coordinator import StudyRun
 from workers.coordinator.study.job_recovery import CoordinatorSettings
@@ -77,12 +76,12 @@ class Plan:
 
     @property
     def queue(self) -> TrialQueue:
-        return TrialQueue(connection=Redis.from_url(self.url))
+        return TrialQueue(connection=make_client(self.url))
 
     def open(self) -> OpenStudy:
         return open_study(self.storage, self.study, self.facts)
 
-    def run(self, study: OpenStudy, dispatcher: Dispatcher | None = None) -> StudyRun:
+    def run(self, study: OpenStudy, dispatcher: Dispatcher | None = None, database: str = "") -> StudyRun:
         level = self.level
         signer = Signer(self.key.encode() if self.key else None)
         queued = QueueDispatcher(
@@ -95,6 +94,7 @@ class Plan:
             digests=level_digests(level, worker_process.Candles(self.digest)),
             dispatcher=dispatcher or queued,
             settings=self.settings,
+            database=database,
         )
 
     def finish(self, run: StudyRun, seconds: float = 300.0) -> StudyProgress:

@@ -1,7 +1,7 @@
 """A worker program with a small deterministic objective; tests also use its evaluator in their process.
 
-The level's title says how evaluations behave: `sleep 0.2`, `until FILE` (wait until the file exists), or what the one
-unlucky point does.
+The level's title says how evaluations behave: `sleep 0.2`, `until FILE` (wait until the file exists), `tickets FOLDER`
+(each takes a file of the folder, or waits for one or for its file `all`), or what the one unlucky point does.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.queue import announcements, messages
 from workers.queue.trial_queue import connect
 from workers.work_horse.evaluator import Evaluator, StrategyImports
+from workers.worker import preflight_check, worker
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -105,12 +108,28 @@ def search_space(facts: StudyFacts) -> SearchSpace:
     )
 
 
-def behave(title: str, *, is_unlucky: bool) -> None:
-    what, _, value = title.partition(" ")
+def takes_ticket(folder: Path) -> bool:
+    if (folder / "all").exists():
+        return True
+    for ticket in sorted(folder.iterdir()):
+        with suppress(FileNotFoundError):  # another evaluation was first
+            ticket.unlink()
+            return True
+    return False
+
+
+def hold(what: str, value: str) -> None:
     if what == "sleep":
         time.sleep(float(value))
     while what == "until" and not Path(value).exists():
         time.sleep(0.05)
+    while what == "tickets" and not takes_ticket(Path(value)):
+        time.sleep(0.05)
+
+
+def behave(title: str, *, is_unlucky: bool) -> None:
+    what, _, value = title.partition(" ")
+    hold(what, value)
     if not is_unlucky:
         return
     if what == "crash":
@@ -153,6 +172,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--key", type=str.encode)
     parser.add_argument("--memory", type=int)
     parser.add_argument("--lease", type=int, default=3)
+    parser.add_argument("--release", help="the release that this worker says it is")
     options = parser.parse_args(arguments)
     settings = WorkerSettings(
         lease_seconds=options.lease,
@@ -162,6 +182,9 @@ def main(arguments: Sequence[str]) -> None:
         refusal_seconds=0.05,
         memory_bytes=options.memory,
     )
+    if options.release:
+        for module in (announcements, messages, preflight_check, worker):
+            module.release = lambda: options.release  # type: ignore[assignment]  # what another release would say
     evaluator = make_evaluator(worker_name(), options.digest, AllowedStrategies())
     run_worker(
         connect(options.url), evaluator, settings, warm=lambda: None, signer=Signer(options.key), parent=options.parent

@@ -29,11 +29,11 @@ def candles(dataset: str, timerange: str | None = None, *, config: Path | str | 
         SettingsError: If the name or the range cannot be read.
         DataIncomplete: If a part of the range is not sealed, or nothing is.
     """
-    store = FrameStore(read_settings(_path(config)).data_dir)
+    store = FrameStore(read_settings(_path(config)).data_location())
     source = find_dataset(dataset)
     windows = merge([seal.window for seal in store.seals(source)])
     if not windows:
-        raise DataIncomplete(f"{source}: no sealed candles in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{source}: no sealed candles in {store}; run: tradeschool fetch")
     if timerange:
         windows = [window_among(parse_range(timerange), windows)]
     for window in windows:
@@ -46,7 +46,7 @@ def datasets(*, config: Path | str | None = None) -> pl.DataFrame:
 
     Columns: `dataset`, `rows`, `expected` (slots), `coverage` (0 to 1), `first` and `last` (open of a candle, UTC).
     """
-    store = FrameStore(read_settings(_path(config)).data_dir)
+    store = FrameStore(read_settings(_path(config)).data_location())
     found = [held for dataset in sealed_datasets(store) if (held := inventory_of(store, dataset))]
     return pl.DataFrame(
         {

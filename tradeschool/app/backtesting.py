@@ -131,7 +131,7 @@ def _windows(store: Store, request: BacktestRequest) -> list[tuple[Dataset, Wind
         found += [(dataset, window) for window in chosen]
     if not found:
         named = ", ".join(request.datasets) or "any dataset"
-        raise DataIncomplete(f"{named}: no sealed candles in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{named}: no sealed candles in {store}; run: tradeschool fetch")
     return found
 
 

@@ -35,23 +35,30 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
     """Load the settings of a file, by default `tradeschool.toml`, and make their instruments known to this process."""
     loaded = loading.load(flags, file=file)
-    registry.use(loaded.data_dir, [each.instrument() for each in loaded.instruments])
+    candles = candles_of(loaded)
+    refresh = candles.bucket.refresh if candles.bucket else None
+    registry.use(loaded.data_root, [each.instrument() for each in loaded.instruments], refresh=refresh)
     return loaded
 
 
 def candles_of(loaded: Settings) -> Store:
     """Return the candle store of the curriculum."""
-    return Store(loaded.data_dir)
+    return Store(loaded.data_location())
 
 
 def searched_candles_of(loaded: Settings) -> Store:
     """Return the candle store for a search: decoded once per machine, without access to the holdout period."""
-    return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=HOLDOUT_WINDOW)
+    return CachedStore(loaded.data_location(), columns_folder(loaded), closed=HOLDOUT_WINDOW)
+
+
+def columns_folder(loaded: Settings) -> Path:
+    """Return the folder of the candles that were decoded for a search."""
+    return loaded.state_dir / "columns"
 
 
 def holdout_candles_of(loaded: Settings) -> Store:
     """Return the candle store of the holdout period."""
-    return holdout_store(loaded.data_dir)
+    return holdout_store(loaded.data_location())
 
 
 @contextmanager
@@ -60,8 +67,8 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
 
     The embedded server runs until its last user ends. The queue history is saved when the block ends.
     """
-    if loaded.redis_url:
-        yield loaded.redis_url.get_secret_value()
+    if url := loaded.redis_server:
+        yield url
         return
     # Imported here: most commands need no server, and these modules are slow to import.
     from tradeschool.embedded_valkey.server import EmbeddedValkey

@@ -16,8 +16,9 @@ from workers.monitoring.overview import Overview, Sources
 
 def sources_of(settings: Settings) -> Sources:
     """Return the monitored sources named by the settings, without starting any of them."""
-    embedded = None if settings.redis_url else EmbeddedValkey.of(settings.state_dir)
-    url = settings.redis_url.get_secret_value() if settings.redis_url else EmbeddedValkey.of(settings.state_dir).url
+    server = settings.redis_server
+    embedded = None if server else EmbeddedValkey.of(settings.state_dir)
+    url = server or EmbeddedValkey.of(settings.state_dir).url
     store = candles_of(settings)
     return Sources(
         redis_url=url,

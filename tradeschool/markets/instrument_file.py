@@ -60,10 +60,18 @@ def read(folder: Path) -> StoredInstruments:
     """
     path = folder / FILE_NAME
     try:
-        content = json.loads(path.read_bytes())
+        body = path.read_bytes()
     except FileNotFoundError:
         return StoredInstruments()
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise _damaged(path, str(error)) from error
+    return _parsed(body, path)
+
+
+def _parsed(body: bytes, path: Path) -> StoredInstruments:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if isinstance(content, dict) and content.get("version") != VERSION:
         raise ForeignFile(f"{path}: version {content.get('version')!r}, expected {VERSION}: update tradeschool")
@@ -109,7 +117,23 @@ def store_defined(folder: Path, instruments: Iterable[Instrument]) -> None:
         for each in instruments:
             defined.pop(each, None)  # equal instruments may have another tick
             defined[each] = each
-        _write(folder, replace(stored, defined=tuple(sorted(defined.values(), key=lambda each: each.full_name))))
+        _write(folder, replace(stored, defined=_sorted(defined.values())))
+
+
+def merge_into(folder: Path, body: bytes) -> None:
+    """Merge the content of another machine's file: the newer list of a provider, and the own of two definitions.
+
+    Raises:
+        StoreUnwritable: if the file cannot be written.
+        ForeignFile: if one of both contents cannot be read.
+    """
+    with _locked(folder):
+        own, other = read(folder), _parsed(body, folder / FILE_NAME)
+        lists = {**own.lists, **other.lists}
+        for name in own.lists.keys() & other.lists.keys():
+            lists[name] = max(own.lists[name], other.lists[name], key=lambda each: each.fetched_at)
+        defined = {each: each for each in (*other.defined, *own.defined)}  # the own one of equal ones
+        _write(folder, StoredInstruments(lists=lists, defined=_sorted(defined.values())))
 
 
 def instrument_of(entry: Mapping[str, Any], provider: str | None = None) -> Instrument:
@@ -203,6 +227,10 @@ def _flag(entry: Mapping[str, Any], name: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise SettingsError(f"{name}: expected true or false, was {value!r}")
     return value
+
+
+def _sorted(instruments: Iterable[Instrument]) -> tuple[Instrument, ...]:
+    return tuple(sorted(instruments, key=lambda each: each.full_name))
 
 
 def _at_least_as_fine(fresh: Instrument, known: Instrument | None) -> Instrument:

@@ -29,6 +29,8 @@ class Registry:
     """Data folder with `instruments.json`, None for the shipped instruments and `defined` only."""
     defined: tuple[Instrument, ...] = ()
     """Instruments of the settings; they take precedence over those of the file."""
+    refresh: Callable[[], None] | None = None
+    """Called before the file is looked at: copies it from a bucket if it has changed there."""
     loader: ListLoader | None = None
     """Called with a provider, or None, for a name that is not known; None for a process that sends no request."""
     _stored: StoredInstruments = field(default_factory=StoredInstruments)
@@ -49,7 +51,10 @@ class Registry:
 
         Raises:
             ForeignFile: if the file cannot be read.
+            ServiceUnreachable: if the bucket of the data folder does not answer.
         """
+        if self.refresh:
+            self.refresh()
         stamp = self._current_stamp()
         if stamp != self._stamp:
             self._stored = read(self.folder) if self.folder and stamp else StoredInstruments()
@@ -74,10 +79,16 @@ def current() -> Registry:
     return _current
 
 
-def use(folder: Path | None, defined: Iterable[Instrument] = (), loader: ListLoader | None = None) -> Registry:
+def use(
+    folder: Path | None,
+    defined: Iterable[Instrument] = (),
+    loader: ListLoader | None = None,
+    refresh: Callable[[], None] | None = None,
+) -> Registry:
     """Make the instruments of a data folder known to this process."""
     global _current  # one registry per process, like its logging
-    _current = Registry(folder=folder.absolute() if folder else None, defined=tuple(defined), loader=loader)
+    place = folder.absolute() if folder else None
+    _current = Registry(folder=place, defined=tuple(defined), loader=loader, refresh=refresh)
     return _current
 
 

@@ -43,8 +43,8 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) ->
         loaded = SettingsOfFile(**(flags or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_reprint(problem, path) for problem in error.errors())) from None
-    for name in ("data_dir", "results_dir", "state_dir"):
-        _check_folder(name, getattr(loaded, name))
+    for name in ("data_root", "results_dir", "state_dir"):
+        _check_folder("data_dir" if name == "data_root" else name, getattr(loaded, name))
     return loaded
 
 
@@ -95,7 +95,7 @@ def _refuse_unknown_in_file(file: Path) -> None:
     for name in _dotted(table):
         if not is_setting(name):
             raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, set(known))}")
-        if name.endswith(("token", "signing_key")):
+        if name.endswith(("token", "signing_key", "secret_access_key")):
             variable = {setting: other for other, setting in BORROWED_NAMES.items()}.get(
                 name, environment_name(known[name])
             )

@@ -12,23 +12,28 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS
+from tradeschool.object_storage.bucket_config import BucketConfig, DataLocation
+from tradeschool.object_storage.bucket_url import BucketUrl, is_bucket_url, parse_bucket_url
 from tradeschool.settings.sections import (
     SHORTEST_TOKEN,
     FetchSettings,
     InstrumentSettings,
     NotifySettings,
+    ObjectStorageSettings,
     ProviderSettings,
     ServeSettings,
     UserPath,
     WorkSettings,
+    expanded,
     secret_of,
 )
+from tradeschool.settings.services import DatabaseSettings, RedisSettings
 from tradeschool.settings.urls import sqlite_url
 
 PREFIX = "TRADESCHOOL_"
@@ -49,6 +54,16 @@ FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if
 """Providers that are configured in that table."""
 CCXT_SETTING = re.compile(r"fetch\.providers\.ccxt\.[a-z0-9]+\.(url|rate)")
 """Settings of an exchange of ccxt, in the table `fetch.providers.ccxt.NAME`."""
+MEGABYTE = 1_000_000
+
+
+def _parsed_location(value: object) -> object:
+    if not isinstance(value, str) or not is_bucket_url(value):
+        return expanded(Path(value)) if isinstance(value, str | Path) else value
+    try:
+        return parse_bucket_url(value)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
 
 
 class Settings(BaseSettings):
@@ -62,15 +77,15 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_dir: UserPath = Path("data")
-    """Folder of the stored candles."""
+    data_dir: Annotated[BucketUrl | Path, BeforeValidator(_parsed_location)] = Path("data")
+    """Folder of the stored candles, or a bucket: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`."""
     results_dir: UserPath = Path("results")
     """Folder of each run's tables, verdict and plots."""
     state_dir: UserPath = Path(".tradeschool")
     """Folder of the embedded server, the SQLite study, locks and logs; if the path is too long for a socket or contains
     characters such as a space, the socket is in `/tmp/tradeschool-UID`, which no other user can open."""
     redis_url: SecretStr | None = None
-    """redis://, rediss:// or unix:// URL of a Redis or Valkey server; unset starts the embedded server."""
+    """URL of Redis or Valkey: redis://, rediss:// (TLS), unix://, redis-sentinel://; unset: the embedded server."""
     storage_url: SecretStr | None = None
     """SQLAlchemy URL of the Optuna study; unset uses SQLite in `state_dir`."""
     oanda_api_token: SecretStr | None = None
@@ -85,8 +100,11 @@ class Settings(BaseSettings):
     """Log format on standard error: text or JSON lines."""
     instruments: tuple[InstrumentSettings, ...] = ()
     """Instruments that no provider lists, or with another tick or calendar: one `[[instruments]]` table each."""
+    redis: RedisSettings = RedisSettings()
+    database: DatabaseSettings = DatabaseSettings()
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
+    object_storage: ObjectStorageSettings = ObjectStorageSettings()
     serve: ServeSettings = ServeSettings()
     notify: NotifySettings = NotifySettings()
 
@@ -112,11 +130,56 @@ class Settings(BaseSettings):
         )
 
     @property
+    def data_root(self) -> Path:
+        """Local folder of seals, instruments and page ledger: `data_dir`, or that of its bucket in `state_dir`."""
+        if isinstance(self.data_dir, BucketUrl):
+            return self.state_dir / "buckets" / self.data_dir.folder_name
+        return self.data_dir
+
+    def data_location(self) -> DataLocation:
+        """Return where candles are, with the access to a bucket.
+
+        Raises:
+            SettingsError: if the file of the secret cannot be read.
+        """
+        if not isinstance(self.data_dir, BucketUrl):
+            return DataLocation(self.data_dir)
+        given = self.object_storage
+        bucket = BucketConfig(
+            url=self.data_dir,
+            cache_dir=given.cache_dir or self.state_dir / "objects",
+            cache_bytes=given.cache_mb * MEGABYTE,
+            endpoint=given.endpoint,
+            region=given.region,
+            access_key_id=given.access_key_id,
+            secret_access_key=given.secret(),
+            patience_seconds=given.patience_seconds,
+            refresh_seconds=given.refresh_seconds,
+        )
+        return DataLocation(self.data_root, bucket)
+
+    @property
     def storage(self) -> str:
-        """SQLAlchemy URL of the study, including its password; do not display it."""
-        if self.storage_url:
-            return self.storage_url.get_secret_value()
-        return sqlite_url(self.state_dir.resolve() / "study.sqlite3")
+        """SQLAlchemy URL of the study, including its password; do not display it.
+
+        Raises:
+            SettingsError: if a file of `database` cannot be read.
+        """
+        url = self.storage_url.get_secret_value() if self.storage_url else None
+        return self.database.complete(url or sqlite_url(self.state_dir.resolve() / "study.sqlite3"))
+
+    @property
+    def redis_server(self) -> str | None:
+        """URL of the configured Redis server, including its password; None for the embedded server.
+
+        Raises:
+            SettingsError: if a file of `redis` cannot be read, or the URL has no use for it.
+        """
+        if self.redis_url:
+            return self.redis.complete(self.redis_url.get_secret_value())
+        if given := [name for name, value in self.redis if value is not None]:
+            raise SettingsError(f"redis.{given[0]} needs a server of your own; set redis_url")
+        return None
 
     def oanda_token(self) -> str | None:
         """Return the OANDA API token, None if it is not configured.

@@ -23,14 +23,19 @@ SHORTEST_KEY = 16
 """Minimum number of characters of the signing key."""
 
 
-def _expanded(path: Path) -> Path:
+def expanded(path: Path) -> Path:
+    """Return a path with `~` replaced by the home folder.
+
+    Raises:
+        ValueError: The home folder is not known.
+    """
     try:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"~ cannot be expanded to a home folder: {error}") from None
 
 
-UserPath = Annotated[Path, AfterValidator(_expanded)]
+UserPath = Annotated[Path, AfterValidator(expanded)]
 """A path in which a leading `~` is expanded to the home folder."""
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
@@ -188,6 +193,38 @@ class WorkSettings(Section):
         if key is not None and len(key) < SHORTEST_KEY:
             raise SettingsError(f"work.signing_key: expected at least {SHORTEST_KEY} characters, was {len(key)}")
         return key.encode() if key else None
+
+
+class ObjectStorageSettings(Section):
+    """Settings of candles in a bucket; unset access data are those of the provider's usual environment variables."""
+
+    endpoint: Address | None = None
+    """URL of a server that is compatible with S3 or Azure, such as that of MinIO; unset means the provider's own."""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = None
+    """Region of an S3 bucket."""
+    access_key_id: Annotated[str, Field(pattern=r"^\S{1,128}$")] | None = None
+    """Access key of S3."""
+    secret_access_key: SecretStr | None = None
+    """Secret of that key: only from the environment, `.env` or `secret_access_key_file`."""
+    secret_access_key_file: UserPath | None = None
+    """File that contains only the secret."""
+    cache_dir: UserPath | None = None
+    """Folder of downloaded candles, shared by all processes of the machine; unset is `objects` in `state_dir`."""
+    cache_mb: Annotated[int, Field(ge=1)] = 10_000
+    """Size of that folder in megabytes; the least recently used candles are removed first."""
+    refresh_seconds: Annotated[float, Field(ge=0)] = 15.0
+    """Age at which the local copy of the seals is compared with the bucket again."""
+    patience_seconds: Positive = 60.0
+    """Time for which a failing request is repeated before the command fails."""
+
+    def secret(self) -> str | None:
+        """Return the secret of the access key, None if it is not configured.
+
+        Raises:
+            SettingsError: if its file cannot be read, or it is not a single word.
+        """
+        name = "object_storage.secret_access_key"
+        return secret_of(name, self.secret_access_key, self.secret_access_key_file)
 
 
 class ServeSettings(Section):

@@ -12,7 +12,7 @@ def sqlite_url(path: Path) -> str:
 
 def mask_url(url: str) -> str:
     """Return the URL with its password masked; a password with an unescaped `@` or `/` is masked completely, too."""
-    if not re.match(r"[a-z0-9+]+://", url):
+    if not re.match(r"[a-z0-9+.-]+://", url):
         return "..."
     without_option = re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", url)
     return re.sub(r"(://[^/@]*?:).*(@)", r"\1***\2", without_option)

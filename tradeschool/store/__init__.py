@@ -1,4 +1,4 @@
-"""Sealed datasets on disk: year files, seals, and what the store holds of each dataset.
+"""Sealed datasets in a folder or a bucket: year files, seals, and what the store holds of each dataset.
 
 A reader sees a whole file or none; the store never downloads a candle and never trusts a file without its seal.
 """

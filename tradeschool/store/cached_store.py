@@ -16,6 +16,7 @@ from tradeschool.atomic_files import publish
 from tradeschool.errors import StoreUnwritable
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.object_storage.bucket_config import DataLocation
 from tradeschool.ohlcv.arrays import CandleArrays, number_names
 from tradeschool.store.store import Store
 
@@ -26,8 +27,8 @@ KEEP_SECONDS = 7 * 86_400.0
 class CachedStore(Store):
     """A store that reads candles from memory-mapped cache files in a local folder."""
 
-    def __init__(self, root: Path, folder: Path, *, closed: Window | None = None) -> None:
-        super().__init__(root, closed=closed)
+    def __init__(self, place: Path | DataLocation, folder: Path, *, closed: Window | None = None) -> None:
+        super().__init__(place, closed=closed)
         self.columns = folder
         """Folder of the cache files."""
 

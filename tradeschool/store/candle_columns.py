@@ -10,8 +10,11 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import number_names
 
+Columns = dict[str, NDArray[np.float64] | NDArray[np.int64]]
+"""Columns by name, `ts` in Unix seconds."""
 
-def read_columns(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+
+def read_columns(path: Path, dataset: Dataset, window: Window) -> Columns:
     """Return the columns of the candles of one file that lie in a window.
 
     Raises:

@@ -23,16 +23,19 @@ class FrameStore(Store):
 
         Raises:
             StoreUnwritable: if the file cannot be written; no partial file is left.
+            ServiceUnreachable: if it cannot be written to the bucket; the next run writes it again.
         """
         folder = self.folder(candles.dataset)
         path = folder / f"year={year}" / f"{window.name}.parquet"
         publish(self.root, path, lambda temporary: _write_parquet(candles.frame, temporary))
-        return PartFile(
+        file = PartFile(
             path=path.relative_to(folder).as_posix(),
             rows=len(candles),
             bytes=path.stat().st_size,
             sha256=sha256_of(path),
         )
+        self._files.keep(path, file)
+        return file
 
     def candles(self, dataset: Dataset, window: Window) -> Candles:
         """Return the candles of a sealed window; do not call it in a process that forks.
@@ -44,8 +47,8 @@ class FrameStore(Store):
         frames = []
         self.check_files(dataset, window)
         for file, part in self.parts(dataset, window):
-            path = self.folder(dataset) / file.path
-            frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
+            with self.opened(dataset, file) as path:
+                frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
         return Candles.parse(pl.concat(frames), dataset, window) if frames else Candles.empty(dataset)
 
 

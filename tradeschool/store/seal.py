@@ -126,6 +126,14 @@ class Seal(_StrictModel):
         """Fraction of the expected candles that is stored: slots in which the market traded."""
         return 1.0 - self.missing / self.expected if self.expected else 1.0
 
+    def has_candles_of(self, other: "Seal") -> bool:
+        """Whether both seals list the same files, gaps and range; time and source may differ."""
+        mine, theirs = (
+            (each.dataset, each.window, each.gaps, [(file.path, file.sha256) for file in each.files])
+            for each in (self, other)
+        )
+        return mine == theirs
+
 
 def check_digest(folder: Path, file: PartFile, fetched_by: str) -> None:
     """Check a file of a seal in the folder of its dataset; `fetched_by`: command that downloads it again.
@@ -173,7 +181,12 @@ def write_seal(root: Path, folder: Path, seal: Seal) -> None:
     Raises:
         StoreUnwritable: if the seal cannot be written.
     """
-    publish_text(root, seal_path(folder, seal.window), seal.model_dump_json(indent=1) + "\n")
+    publish_text(root, seal_path(folder, seal.window), seal_text(seal))
+
+
+def seal_text(seal: Seal) -> str:
+    """Return the content of a seal's file."""
+    return seal.model_dump_json(indent=1) + "\n"
 
 
 def read_seals(folder: Path, dataset: Dataset) -> list[Seal]:

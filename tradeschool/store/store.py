@@ -4,46 +4,46 @@
     <root>/coinbase/BTC-USD/M5/20200101-20240101.seal.json             seal, written last: the range is complete
     <root>/.staging/                                                   temporary files
 
+With data in a bucket, `<root>` has copies of the seals only; see `tradeschool.store.bucket_folder`.
+
 Parquet is read with pyarrow on one thread and returned as NumPy columns, because worker processes fork, and a forked
 child of a process that has used polars hangs. `tradeschool.store.frame_store` writes files and reads polars frames.
 """
 
 import copy
-import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from tradeschool.atomic_files import sync
 from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.shipped import INSTRUMENTS
-from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.markets.windows import Window, subtract
+from tradeschool.object_storage.bucket_config import DataLocation
 from tradeschool.ohlcv.arrays import CandleArrays, are_among, no_candles, number_names
-from tradeschool.store.candle_columns import read_columns
+from tradeschool.store.bucket_folder import BucketFolder
+from tradeschool.store.candle_columns import Columns, read_columns
 from tradeschool.store.fetch_command import FETCH, FETCH_SEALED, fetch_command
+from tradeschool.store.local_folder import LocalFolder
 from tradeschool.store.seal import (
     SEAL_SUFFIX,
     PartFile,
     Seal,
-    check_digest,
     is_readable,
     read_seals,
     seal_path,
     seal_paths,
     slots_in,
-    write_seal,
 )
+from tradeschool.store.sealed_parts import Parts, digest_of, longest_gaps, parts_of
 
 HOLDOUT_FOLDER = "holdout"
 """Folder below the data folder: root of the separate store of the holdout period, which a search never reads."""
-GAPS_NAMED = 3
-"""Maximum number of gaps in an error message."""
 
 
 class Store:
@@ -53,9 +53,20 @@ class Store:
     downloads the data; error messages recommend it.
     """
 
-    def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
-        self.root = root
+    def __init__(self, place: Path | DataLocation, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
+        self.location = DataLocation.of(place)
+        self.root = self.location.root
         self.closed, self._fetched_by = closed, fetched_by
+        self.bucket = BucketFolder(self.location) if self.location.bucket else None
+        self._files = self.bucket or LocalFolder(self.root, fetched_by)
+
+    @classmethod
+    def of(cls, store: "Store") -> Self:
+        """Return the datasets of another store, as a store of this class."""
+        return cls(store.location, closed=store.closed, fetched_by=store._fetched_by)
+
+    def __str__(self) -> str:
+        return str(self.location)
 
     def with_closed(self, window: Window) -> Self:
         """Return the same store with `window` as the only range that cannot be read."""
@@ -69,6 +80,7 @@ class Store:
 
     def dataset_names(self) -> list[str]:
         """Return the names of all datasets with a folder, sealed or not, in alphabetical order."""
+        self._files.refresh()
         folders = {path.parent for path in self.root.glob(f"*/*/*/*{SEAL_SUFFIX}")}
         folders |= {path.parent.parent for path in self.root.glob("*/*/*/year=*/*.parquet")}
         return sorted("/".join(folder.relative_to(self.root).parts) for folder in folders)
@@ -78,8 +90,9 @@ class Store:
 
         Raises:
             StoreUnwritable: if the seal cannot be written.
+            SealConflict: if another fetcher has sealed other candles of the range in the same bucket.
         """
-        write_seal(self.root, self.folder(dataset), seal)
+        self._files.write_seal(self.folder(dataset), seal)
 
     def unseal(self, dataset: Dataset, window: Window) -> None:
         """Remove the seal of a range; its files remain until they are replaced."""
@@ -87,14 +100,11 @@ class Store:
 
     def unreadable_seals(self, dataset: Dataset) -> list[Path]:
         """Return the seal files of a dataset that cannot be read or belong to another dataset."""
-        return [path for path in seal_paths(self.folder(dataset)) if not is_readable(path, dataset)]
+        return [path for path in seal_paths(self._fresh_folder(dataset)) if not is_readable(path, dataset)]
 
     def discard(self, paths: Sequence[Path]) -> None:
-        """Remove files of a dataset durably (fsync)."""
-        for path in paths:
-            path.unlink(missing_ok=True)
-        for folder in {path.parent for path in paths}:
-            sync(folder)
+        """Remove seals of a dataset durably."""
+        self._files.discard(paths)
 
     def holds(self, dataset: Dataset, file: PartFile) -> bool:
         """Whether a file exists and matches its digest."""
@@ -110,7 +120,7 @@ class Store:
         Raises:
             ForeignFile: if a seal cannot be read or belongs to another dataset.
         """
-        return read_seals(self.folder(dataset), dataset)
+        return read_seals(self._fresh_folder(dataset), dataset)
 
     def stamp(self, dataset: Dataset) -> tuple[tuple[str, int, int], ...]:
         """Return names, times and sizes of a dataset's seals, which change with every added, replaced or removed seal.
@@ -118,7 +128,7 @@ class Store:
         Raises:
             OSError: if the folder cannot be read.
         """
-        looks = [(path.name, path.stat()) for path in seal_paths(self.folder(dataset))]
+        looks = [(path.name, path.stat()) for path in seal_paths(self._fresh_folder(dataset))]
         return tuple((name, look.st_mtime_ns, look.st_size) for name, look in looks)
 
     def holds_all(self, wanted: Iterable[DatasetRange]) -> bool:
@@ -150,7 +160,7 @@ class Store:
             if minimum and (found := measure(dataset, window)) < minimum:
                 raise DataIncomplete(
                     f"{dataset}: {window} has {found:.2%} {meaning}, expected at least {minimum:.2%}; "
-                    f"{self._gaps_in(dataset, window)}; see: tradeschool data gaps {dataset}"
+                    f"{longest_gaps(self.seals(dataset), window)}; see: tradeschool data gaps {dataset}"
                 )
 
     def require_holdout(self, dataset: Dataset, window: Window) -> None:
@@ -166,7 +176,7 @@ class Store:
         if missing:
             parts = ", ".join(str(part) for part in missing)
             raise DataIncomplete(
-                f"{dataset}: {parts} is not sealed in {self.root}; run: "
+                f"{dataset}: {parts} is not sealed in {self}; run: "
                 f"{fetch_command([dataset], Window(missing[0].start, missing[-1].end))}"
             )
 
@@ -176,13 +186,6 @@ class Store:
                 f"{dataset}: {part} lies in the holdout period {self.closed}, which a search must not read; "
                 "use a range outside of it"
             )
-
-    def _gaps_in(self, dataset: Dataset, window: Window) -> str:
-        """Return the number of gaps and the longest ones as text."""
-        spans = [(gap.slots, Window(gap.start, gap.end)) for seal in self.seals(dataset) for gap in seal.gaps]
-        inside = sorted({(slots, gap) for slots, gap in spans if gap.overlap(window)}, key=lambda each: -each[0])
-        longest = ", ".join(f"{gap} ({slots:,} candles)" for slots, gap in inside[:GAPS_NAMED])
-        return f"gaps: {len(inside):,}, the longest {longest}"
 
     def coverage(self, dataset: Dataset, window: Window) -> float:
         """Return the fraction of expected candles in a sealed window that is stored or confirmed not to exist."""
@@ -207,14 +210,30 @@ class Store:
             DataIncomplete: if the window is not sealed.
             ForeignFile: if a file cannot be read.
         """
-        tables = [
-            read_columns(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
-        ]
+        tables = [self._columns(dataset, file, part) for file, part in self.parts(dataset, window)]
         if not tables:
             return no_candles(dataset)
         columns = {name: np.concatenate([table[name] for table in tables]) for name in ("ts", *number_names(dataset))}
         half_spread = columns.pop("half_spread", None)
         return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
+
+    def _columns(self, dataset: Dataset, file: PartFile, part: Window) -> Columns:
+        with self.opened(dataset, file) as path:
+            return read_columns(path, dataset, part)
+
+    def opened(self, dataset: Dataset, file: PartFile) -> AbstractContextManager[Path]:
+        """Return a context with the path of a file; one of a bucket is downloaded, and removed from the cache later.
+
+        Raises:
+            ForeignFile: if the bucket does not have it, or has other content.
+            ServiceUnreachable: if the bucket does not answer or refuses.
+        """
+        return self._files.opened(self.folder(dataset), file)
+
+    def _fresh_folder(self, dataset: Dataset) -> Path:
+        """Return the folder of a dataset with the current seals."""
+        self._files.refresh()
+        return self.folder(dataset)
 
     def digest(self, dataset: Dataset, window: Window) -> str:
         """Return a hexadecimal SHA-256 digest of a sealed window; equal digests mean equal candles.
@@ -222,12 +241,7 @@ class Store:
         Raises:
             DataIncomplete: if the window is not sealed.
         """
-        total = hashlib.sha256(f"{dataset.name} {window.name}".encode())
-        if dataset.instrument not in INSTRUMENTS:  # a listed instrument may have another tick on another machine
-            total.update(f" {dataset.instrument.decimals}".encode())
-        for file, part in self.parts(dataset, window):
-            total.update(f" {part.name} {file.sha256}".encode())
-        return total.hexdigest()
+        return digest_of(dataset, window, self.parts(dataset, window))
 
     def verify(self, dataset: Dataset) -> list[Seal]:
         """Check all files of a dataset against their digests and return its seals.
@@ -238,16 +252,16 @@ class Store:
         seals = self.seals(dataset)
         for seal in seals:
             for file in seal.files:
-                self.check(dataset, file)
+                self._files.verify(self.folder(dataset), file)
         return seals
 
     def check(self, dataset: Dataset, file: PartFile) -> None:
-        """Check a file against its digest.
+        """Check a file against its digest; of a file that is only in a bucket, check the size.
 
         Raises:
             ForeignFile: if the file is missing, unreadable or changed.
         """
-        check_digest(self.folder(dataset), file, self._fetched_by)
+        self._files.check(self.folder(dataset), file)
 
     def unknown_files(self, dataset: Dataset) -> list[Path]:
         """Return parquet files that no seal lists: never read, possibly of a download in progress."""
@@ -268,7 +282,7 @@ class Store:
         for file, _ in self.parts(dataset, window):
             self.check(dataset, file)
 
-    def parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
+    def parts(self, dataset: Dataset, window: Window) -> Parts:
         """Return the files of a sealed window in time order, each with the part of the window to read from it.
 
         Candles that only begin or end in the window are left out.
@@ -277,23 +291,9 @@ class Store:
             DataIncomplete: if the window is not sealed.
         """
         self.require_holdout(dataset, window)
-        parts: list[tuple[PartFile, Window]] = []
-        taken: list[Window] = []
-        whole = grid_of(dataset).whole(window)
-        if whole is None:
-            return parts
-        for seal in self.seals(dataset):
-            for piece in _overlaps(whole, seal.window, taken):
-                parts += seal.files_of(piece)
-                taken = merge([*taken, piece])
-        return sorted(parts, key=lambda part: part[1])
+        return parts_of(self.seals(dataset), grid_of(dataset).whole(window))
 
 
-def holdout_store(data_dir: Path) -> Store:
-    """Return the store of the holdout period below a data folder."""
-    return Store(data_dir / HOLDOUT_FOLDER, fetched_by=FETCH_SEALED)
-
-
-def _overlaps(window: Window, sealed: Window, taken: list[Window]) -> list[Window]:
-    shared = window.overlap(sealed)
-    return subtract(shared, taken) if shared else []
+def holdout_store(place: Path | DataLocation) -> Store:
+    """Return the store of the holdout period below a data folder or in a bucket."""
+    return Store(DataLocation.of(place).below(HOLDOUT_FOLDER), fetched_by=FETCH_SEALED)

@@ -13,8 +13,9 @@ from optimizer.curriculum.state_machine import Recommend
 from tradeschool.store.download_status import DownloadStatus
 from workers.monitoring.overview import View
 from workers.monitoring.run_status import LevelStatus, RunStatus
-from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
+from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import SILENT_SECONDS
+from workers.monitoring.worker_snapshot import WorkerSnapshot
 from workers.queue.job_names import trials_of
 
 MAX_WORKERS, MAX_DOWNLOADS = 16, 12

@@ -4,8 +4,8 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tradeschool.errors import ServiceUnreachable
-from tradeschool.settings.urls import mask_url
+from tradeschool.errors import ServiceUnreachable, SettingsError
+from workers.connection.redis_client import make_client
 
 RESPONSE_SECONDS = 2.0
 """Time-out of a command."""
@@ -18,11 +18,11 @@ def connect_briefly(url: str) -> Redis:
         ServiceUnreachable: The URL is invalid.
     """
     try:
-        return Redis.from_url(
+        return make_client(
             url,
             socket_connect_timeout=RESPONSE_SECONDS,
             socket_timeout=RESPONSE_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-    except ValueError as error:
-        raise ServiceUnreachable(f"Redis {mask_url(url)}: cannot be used: {error}: check redis_url") from error
+    except SettingsError as error:
+        raise ServiceUnreachable(f"Redis cannot be used: {error}") from error

@@ -35,8 +35,22 @@ REMEDIES = (
         r"NOAUTH|WRONGPASS|Authentication required|invalid username-password",
         "are user and password right?",
     ),
+    (r"CERTIFICATE_VERIFY_FAILED.*(Hostname|IP address) mismatch", "redis_url must name the host of its certificate"),
+    (r"CERTIFICATE_VERIFY_FAILED", "set redis.ca_file to the CA of its certificate"),
+    (r"No master found", "do the sentinels answer, and does sentinelMasterId name their primary?"),
+    (r"MOVED|CROSSSLOT|(?i:hash slot)|cluster support", "clusters are not supported: use one server, or Sentinel"),
     (r"NOPERM|has no permissions", "grant the permissions of deploy/valkey-users.acl"),
 )
+TLS_REMEDIES = (
+    (
+        r"EOF|CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|reset by peer",
+        "does it ask for redis.cert_file and redis.key_file?",
+    ),
+    (r"WRONG_VERSION_NUMBER|RECORD_LAYER|Timeout connecting", "does it use TLS on this port, as rediss:// expects?"),
+)
+"""What an error of a connection with TLS means in addition."""
+PLAIN_REMEDIES = ((r"reset by peer|closed by server", "is it running, or does it expect TLS (rediss://)?"),)
+"""What an error of a connection without TLS means in addition."""
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +60,11 @@ def may_pass(error: RedisError) -> bool:
     return isinstance(error, PASSING) or CODES.search(str(error)) is not None
 
 
-def remedy(error: RedisError) -> str:
-    """The advice for an error."""
-    text = str(error)
-    return next((what for pattern, what in REMEDIES if re.search(pattern, text)), "is it running, is redis_url right?")
+def remedy(error: RedisError, url: str = "") -> str:
+    """The advice for an error of the server at `url`."""
+    by_scheme = TLS_REMEDIES if url.startswith("rediss") else PLAIN_REMEDIES
+    found = (what for pattern, what in (*REMEDIES, *by_scheme) if re.search(pattern, str(error)))
+    return next(found, "is it running, is redis_url right?")
 
 
 class RedisOutage:

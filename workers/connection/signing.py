@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-Kind = Literal["batch", "surrogates", "result", "failure", "losses", "announcement"]
+Kind = Literal["batch", "surrogates", "result", "failure", "losses", "announcement", "committed", "strategy"]
 """Part of the signature, so that no kind passes for another."""
 MAX_DEPTH = 32
 """Maximum depth of JSON; a valid batch has half of it. Python's limit depends on the call stack."""

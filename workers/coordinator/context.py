@@ -1,6 +1,6 @@
 """The run context: stores, results folder, study database and settings of a run."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from tradeschool.errors import DataError, DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.object_storage.bucket_config import DataLocation
 from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
@@ -23,6 +24,7 @@ from tradeschool.store.cached_store import CachedStore
 from tradeschool.store.fetch_command import FETCH_SEALED, fetch_command
 from tradeschool.store.inventory import shares_of
 from workers.connection.signing import UNSIGNED, Signer
+from workers.isolation.published_modules import module_digests
 
 NAMED = 3
 """Datasets that an error names at most."""
@@ -48,7 +50,7 @@ class RunContext:
         """The context of the settings, with that store."""
         return cls(
             store=store,
-            holdout=holdout_store(settings.data_dir),
+            holdout=holdout_store(settings.data_location()),
             results_dir=settings.results_dir,
             storage_url=settings.storage,
             min_coverage=settings.min_coverage,
@@ -60,10 +62,10 @@ class RunContext:
         """As JSON for `from_json` in another process; without the signer, because that process does not use Redis."""
         closed = self.store.closed
         return {
-            "root": str(self.store.root),
+            "location": self.store.location.as_json(),
+            "holdout": self.holdout.location.as_json(),
             "columns": str(self.store.columns) if isinstance(self.store, CachedStore) else None,
             "closed": [closed.start.isoformat(), closed.end.isoformat()] if closed else None,
-            "holdout": str(self.holdout.root),
             "results_dir": str(self.results_dir),
             "storage_url": self.storage_url,
             "min_coverage": self.min_coverage,
@@ -73,11 +75,12 @@ class RunContext:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "RunContext":
         """Restore a context from `as_json`."""
-        root, columns = Path(content["root"]), content["columns"]
+        location, holdout = (DataLocation.from_json(content[name]) for name in ("location", "holdout"))
+        columns = content["columns"]
         closed = Window(*map(datetime.fromisoformat, content["closed"])) if content["closed"] else None
         return cls(
-            store=CachedStore(root, Path(columns), closed=closed) if columns else Store(root, closed=closed),
-            holdout=Store(Path(content["holdout"]), fetched_by=FETCH_SEALED),
+            store=CachedStore(location, Path(columns), closed=closed) if columns else Store(location, closed=closed),
+            holdout=Store(holdout, fetched_by=FETCH_SEALED),
             results_dir=Path(content["results_dir"]),
             storage_url=content["storage_url"],
             min_coverage=content["min_coverage"],
@@ -139,6 +142,10 @@ class RunContext:
             f"{dataset.dataset} {dataset.window.name}": store.digest(dataset.source, dataset.window)[:LENGTH]
             for dataset in level.datasets
         }
+
+    def module_digests(self, levels: Sequence[Level]) -> dict[str, str]:
+        """The digest of each user's module, by name; empty unless workers can fetch it: from a bucket, with a key."""
+        return module_digests(levels) if self.store.location.bucket and self.work.key() else {}
 
     def candle_shares(self, levels: Iterable[Level]) -> dict[str, tuple[float, float]]:
         """Coverage and density of every sealed dataset's whole window, by `dataset window`."""

@@ -38,6 +38,7 @@ SENTENCES: Mapping[str, str] = {
     "level_waiting": "level {level} waits: {reason}",
     "null_test_measured": "{said}",
     "surrogate_given_up": "surrogate market {surrogate} of the null test is given up: {reason}",
+    "database_older": "the database of level {level} is older than the queue: {stored} trials instead of {committed}",
     "trial_given_up": "trial {trial} of level {level} is given up: {reason}",
     "worker_lost": "worker {worker} on {host} is lost; its trial goes to another worker",
     "search_stalled": "the search is stalled: {reason}",

@@ -7,11 +7,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.search.database import driver_arguments
+from optimizer.runs.local_database import require_local
+from optimizer.search.database import make_engine, unreachable
 from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 
@@ -74,13 +75,13 @@ def acquire_leadership(storage_url: str, run: str) -> LeadershipLock | None:
     """The lock of a run; None if another process holds it.
 
     Raises:
-        SettingsError: This kind of database has no locks.
+        SettingsError: This kind of database has no locks, or is on a network file system.
         ServiceUnreachable: The database does not answer.
     """
     url = make_url(storage_url)
     match url.get_backend_name():
         case "sqlite" if url.database and url.database != ":memory:":
-            return _lock_file(Path(url.database), run)
+            return _lock_file(storage_url, Path(url.database), run)
         case "postgresql":
             return _lock_session(storage_url, run)
     raise _unknown(storage_url)
@@ -143,17 +144,18 @@ def _is_locked(path: Path) -> bool:
 
 def _is_listed(storage_url: str, run: str) -> bool:
     key = _key_of(run) & 0xFFFF_FFFF_FFFF_FFFF
-    engine = create_engine(storage_url, connect_args=driver_arguments(storage_url), pool_size=1)
+    engine = make_engine(storage_url, pool_size=1)
     try:
         with engine.connect() as connection:
             return bool(connection.execute(_LOCKS, {"high": key >> 32, "low": key & 0xFFFF_FFFF}).scalar_one())
     except SQLAlchemyError as error:
-        raise _away(storage_url, error) from error
+        raise unreachable(storage_url, error) from error
     finally:
         engine.dispose()
 
 
-def _lock_file(database: Path, run: str) -> LeadershipLock | None:
+def _lock_file(storage_url: str, database: Path, run: str) -> LeadershipLock | None:
+    require_local(storage_url)
     try:
         file = _lock_of(database, run).open("a")
     except OSError as error:
@@ -167,8 +169,7 @@ def _lock_file(database: Path, run: str) -> LeadershipLock | None:
 
 
 def _lock_session(storage_url: str, run: str) -> LeadershipLock | None:
-    arguments = driver_arguments(storage_url)
-    engine = create_engine(storage_url, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_size=1)
+    engine = make_engine(storage_url, isolation_level="AUTOCOMMIT", pool_size=1)
     try:
         connection = engine.connect()
         for setting in _SILENCE:
@@ -176,7 +177,7 @@ def _lock_session(storage_url: str, run: str) -> LeadershipLock | None:
         is_ours = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _key_of(run)}).scalar_one()
     except SQLAlchemyError as error:
         engine.dispose()
-        raise _away(storage_url, error) from error
+        raise unreachable(storage_url, error) from error
     lock = DatabaseLeadershipLock(engine, connection)
     if is_ours:
         return lock
@@ -193,8 +194,3 @@ def _unknown(storage_url: str) -> SettingsError:
         f"storage_url {mask_url(storage_url)}: a coordinator needs a SQLite file or PostgreSQL; "
         "expected sqlite:///FILE or postgresql+psycopg://..."
     )
-
-
-def _away(storage_url: str, error: SQLAlchemyError) -> ServiceUnreachable:
-    reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-    return ServiceUnreachable(f"study database {mask_url(storage_url)}: {reason}: is it running?")

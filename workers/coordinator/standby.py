@@ -16,7 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from optimizer.runs.active_runs import MarkedRuns
-from tradeschool.errors import TradeschoolError
+from tradeschool.errors import SettingsError, TradeschoolError
 from workers.connection.signing import UNSIGNED, Signer
 from workers.coordinator.leadership import has_leader
 from workers.queue.announcements import read_announcements
@@ -32,7 +32,7 @@ STOP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
 """Pause before a failed coordinator is started again, doubled with each failure."""
 MAX_FAILURES = 5
-"""Consecutive failures after which the run is left to users and other machines."""
+"""Consecutive failures after which the run is left to users and other machines; a refusal is the only one."""
 MAX_LOGGED = 100
 """Runs of other databases that the log names at most."""
 
@@ -162,13 +162,19 @@ class Standby:
         self._is_stopped = True
 
     def _note_end(self, run: str, standby_run: _StandbyRun, owners: Mapping[str, str]) -> None:
-        """Schedule the next start with a growing pause; a coordinator that ends normally has cleared the run's mark."""
+        """Schedule the next start with a growing pause; a coordinator that ends normally has cleared the run's mark.
+
+        A coordinator that refuses the run (it is not in this database, or of another release) would refuse it again.
+        """
         code = standby_run.process.returncode if standby_run.process is not None else 0
-        standby_run.process, standby_run.failures, standby_run.free_since = None, standby_run.failures + 1, None
+        is_refused = code == SettingsError.exit_code
+        failures = MAX_FAILURES if is_refused else standby_run.failures + 1
+        standby_run.process, standby_run.failures, standby_run.free_since = None, failures, None
         standby_run.owner = owners.get(run, "")
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (standby_run.failures - 1), LONGEST_PAUSE_SECONDS)
         standby_run.due = self._clock() + pause
         log.info("coordinator ended", extra={"action": "coordinator_ended", "run": run, "code": code})
         if standby_run.failures >= MAX_FAILURES and run in owners:
             standby_run.due = math.inf
-            log.error("run left alone", extra={"action": "run_left_alone", "run": run, "code": code})
+            reason = "this machine refuses it, see the line before" if is_refused else f"{failures} starts have failed"
+            log.error("run left alone", extra={"action": "run_left_alone", "run": run, "code": code, "reason": reason})

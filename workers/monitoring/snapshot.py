@@ -3,20 +3,20 @@
 A snapshot takes two round trips, or three with more workers than are listed. Lists are bounded, counts are not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq.suspension import WORKERS_SUSPENDED
-from rq.utils import str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from workers.connection.bounded_reads import number, parse_hash, parse_key, read_hash, read_key, text
 from workers.connection.damaged_keys import is_damage
 from workers.connection.signing import UNSIGNED, Signer
 from workers.monitoring.stall_detection import SILENT_SECONDS, Stall, eta_seconds, find_stall
+from workers.monitoring.worker_snapshot import WORKER_FIELDS, WorkerSnapshot, age, parse_worker
 from workers.queue import announcements
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import level_of, trials_of
@@ -28,41 +28,9 @@ MAX_RUNNING_JOBS = 256
 MAX_WORKERS = 1_024
 MAX_KNOWN = 4_096
 """Maximum number of worker names that are read."""
-NOT_REPORTED = frozenset({"workers_not_listed", "left_out"})
+NOT_REPORTED = frozenset({"workers_not_listed", "left_out", "releases"})
 WORKER_PREFIX = "rq:worker:"
 RUNNING_JOB_FIELDS = ("worker_name", "started_at")
-WORKER_FIELDS = (
-    "hostname",
-    "state",
-    "last_heartbeat",
-    "successful_job_count",
-    "failed_job_count",
-    "total_working_time",
-    "cpu_seconds",
-    "memory_bytes",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSnapshot:
-    """State of one worker at its last heartbeat."""
-
-    name: str
-    host: str
-    state: str
-    """started, idle, busy or suspended."""
-    heartbeat_age_seconds: float
-    done: int
-    """Jobs since its start, like `failed`."""
-    failed: int
-    working_seconds: float = 0.0
-    """Time spent on jobs since its start."""
-    job: str = ""
-    """Job that it evaluates now; empty if none."""
-    cpu_seconds: float = 0.0
-    """CPU time since its start; 0 if it is not reported."""
-    memory_bytes: int = 0
-    """Peak memory; 0 if it is not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +73,8 @@ class Snapshot:
     """Whether the workers are suspended: from `rq suspend` until `rq resume`."""
     idle_seconds: float | None = None
     """Time since the last job finished; None if none has in the last day."""
+    releases: frozenset[str] = frozenset()
+    """Releases of the active studies; empty if one of them names none."""
     left_out: tuple[str, ...] = ()
     """One line for each key that was not read completely, because of its size or its type."""
 
@@ -117,7 +87,14 @@ class Snapshot:
     def stall(self) -> Stall | None:
         """Reason why the pending jobs or active studies are stalled; None if they are not."""
         is_pending = self.queued + self.started > 0 or self.most_jobs is not None
-        return find_stall(is_pending=is_pending, connected=self.connected, is_suspended=self.is_suspended)
+        served = {each.release for each in self.workers if each.heartbeat_age_seconds <= SILENT_SECONDS}
+        is_other = bool(self.releases) and not self.releases & served and not self.workers_not_listed
+        return find_stall(
+            is_pending=is_pending,
+            connected=self.connected,
+            is_suspended=self.is_suspended,
+            is_other_release=is_other,
+        )
 
     @property
     def worker_count(self) -> int:
@@ -195,6 +172,7 @@ def take_snapshot(
         # Without parts[0]: only the head of the queue is read.
         left_out=tuple(part.error for part in parts[1:] if part.error),
         is_suspended=bool(suspended),
+        releases=frozenset(found) if all(found := [study.release for study in studies]) else frozenset(),
         idle_seconds=_idle_seconds(queue, latest, now),
     )
 
@@ -262,38 +240,14 @@ def _details(
     running_jobs = tuple(_running_job(job, reply, now) for job, reply in zip(jobs, found, strict=False))
     busy = {running_job.worker: running_job.job for running_job in running_jobs}
     known = tuple(
-        _worker(name.removeprefix(WORKER_PREFIX), fields, busy, now)
+        parse_worker(name.removeprefix(WORKER_PREFIX), fields, busy, now)
         for name, reply in zip(workers, found[len(jobs) :], strict=True)
         if (fields := parse_hash(WORKER_FIELDS, reply))
     )
-    oldest = _age((parse_hash(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
+    oldest = age((parse_hash(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
     return _count(lately), oldest, tuple(sorted(running_jobs, key=lambda running_job: -running_job.seconds)), known
 
 
 def _running_job(job: str, reply: object, now: float) -> RunningJob:
     fields = parse_hash(RUNNING_JOB_FIELDS, reply) or {}
-    return RunningJob(job=job, worker=text(fields.get(b"worker_name")), seconds=_age(fields.get(b"started_at"), now))
-
-
-def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:
-    return WorkerSnapshot(
-        name=name,
-        host=text(fields.get(b"hostname")),
-        state=text(fields.get(b"state")),
-        heartbeat_age_seconds=_age(fields.get(b"last_heartbeat"), now),
-        done=int(number(fields.get(b"successful_job_count"))),
-        failed=int(number(fields.get(b"failed_job_count"))),
-        working_seconds=number(fields.get(b"total_working_time")),
-        job=busy.get(name, ""),
-        cpu_seconds=number(fields.get(b"cpu_seconds")),
-        memory_bytes=int(number(fields.get(b"memory_bytes"))),
-    )
-
-
-def _age(date: object, now: float) -> float:
-    if not isinstance(date, bytes):
-        return 0.0
-    try:
-        return max(0.0, now - str_to_date(date).timestamp())
-    except (ValueError, OverflowError):
-        return 0.0
+    return RunningJob(job=job, worker=text(fields.get(b"worker_name")), seconds=age(fields.get(b"started_at"), now))

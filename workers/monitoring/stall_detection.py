@@ -26,6 +26,7 @@ class Stall(StrEnum):
 
     NO_WORKERS = "no workers"
     SUSPENDED = "workers suspended"
+    OTHER_RELEASE = "workers of another release"
 
     def sentence(self, start: str = "start some: tradeschool worker start -n 2") -> str:
         """Return a message with the remedy; `start` tells how to start workers."""
@@ -34,15 +35,25 @@ class Stall(StrEnum):
                 return f"no worker is connected; {start}"
             case Stall.SUSPENDED:
                 return 'the workers are suspended (rq suspend); resume them: rq resume --url "$(tradeschool queue url)"'
+            case Stall.OTHER_RELEASE:
+                return (
+                    "no connected worker has the release of the search, and puts its jobs back; start workers of that "
+                    "release, or stop the run and resume it with theirs"
+                )
 
 
-def find_stall(*, is_pending: bool, connected: int, is_suspended: bool) -> Stall | None:
-    """Return the reason why pending jobs cannot finish; None if they can, or if none is pending."""
+def find_stall(*, is_pending: bool, connected: int, is_suspended: bool, is_other_release: bool = False) -> Stall | None:
+    """Return the reason why pending jobs cannot finish; None if they can, or if none is pending.
+
+    `is_other_release`: whether no connected worker has the release of an active study.
+    """
     if not is_pending:
         return None
     if not connected:
         return Stall.NO_WORKERS
-    return Stall.SUSPENDED if is_suspended else None
+    if is_suspended:
+        return Stall.SUSPENDED
+    return Stall.OTHER_RELEASE if is_other_release else None
 
 
 def eta_seconds(left: int, pace_per_minute: float, idle_seconds: float | None) -> float | None:

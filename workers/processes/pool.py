@@ -11,7 +11,9 @@ from types import FrameType
 
 from tradeschool.errors import WorkersFailed
 from workers.processes.descendants import adopt_orphans, end_orphans
-from workers.processes.pool_registry import RESCALE
+from workers.processes.heartbeat import VARIABLE as HEARTBEAT_VARIABLE
+from workers.processes.heartbeat import forget_worker
+from workers.processes.pool_registry import RESCALE, PoolControl
 from workers.processes.restart_policy import Connected, FailedStarts, pause_seconds
 from workers.processes.stderr_relay import OutputForwarder
 
@@ -66,8 +68,8 @@ class Pool:
 
     `command` starts one worker, `standby` one more process beside them (see `workers.coordinator.standby`). Each is
     given `--parent PID` and must ask for SIGTERM when that process ends, so that all drain when this process is
-    killed. Run it in the main thread: Linux sends that signal when the starting thread ends. SIGUSR1 scales the pool to
-    `wanted()` workers.
+    killed. Run it in the main thread: Linux sends that signal when the starting thread ends. `control` says how many
+    workers there shall be; SIGUSR1 makes the pool ask it.
 
     A dead worker is restarted with a growing pause. The pool ends only if many starts in a row failed while Redis
     answered, and `connected` knows none of the workers.
@@ -81,7 +83,7 @@ class Pool:
         *,
         standby: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
-        wanted: Callable[[], int | None] = lambda: None,
+        control: PoolControl | None = None,
         connected: Connected = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,9 +93,11 @@ class Pool:
         self._leaving: list[Slot] = []
         self._failures = FailedStarts(connected)
         self._standbys = [Slot([*standby, *parent])] if standby else []
-        self._settings, self._wanted, self._clock = settings, wanted, clock
+        self._settings, self._control, self._clock = settings, control or PoolControl(), clock
         self._mark = f"{POOL_VARIABLE}={os.getpid()}"
         self._environment = {**(os.environ if environment is None else environment), POOL_VARIABLE: str(os.getpid())}
+        if self._control.files:
+            self._environment[HEARTBEAT_VARIABLE] = str(self._control.files.absolute())
         self._is_adopting = False
         self._signals, self._is_rescaled = 0, True  # a request from before the signal handler counts, too
 
@@ -130,24 +134,27 @@ class Pool:
 
     def tend(self) -> None:
         """Record dead workers, and start those that are due."""
-        count = self._wanted() if self._is_rescaled else None
-        self._is_rescaled = False
-        if count is not None and count != len(self._slots):
+        is_rescaled, self._is_rescaled = self._is_rescaled, False
+        count = self._control.wanted(_running(self._slots), len(self._slots), is_rescaled=is_rescaled)
+        if count != len(self._slots):
             self.scale(count)
         self._forward()
         for slot in [each for each in self._leaving if each.process is None or each.process.poll() is not None]:
-            slot.end()
+            self._end(slot)
             self._leaving.remove(slot)
         for slot in (*self._slots, *self._standbys):
             if slot.process is not None and slot.process.poll() is not None:
                 self._note_death(slot, slot.process)
             if slot.process is None and self._clock() >= slot.due:
                 self._start(slot)
+        self._control.beat(_running([*self._slots, *self._leaving]))
         self._end_orphans()
 
     def scale(self, count: int) -> None:
-        """Change the number of workers; surplus ones end after their trial."""
+        """Change the number of workers; surplus ones, idle ones first, end after their trial."""
         log.info("pool scaled", extra={"action": "pool_scaled", "was": len(self._slots), "workers": count})
+        busy = self._control.busy(_running(self._slots))
+        self._slots.sort(key=lambda slot: slot.process is None or slot.process.pid not in busy)
         gone, self._slots = self._slots[count:], self._slots[:count]
         self._slots += [Slot(self._command) for _ in range(count - len(self._slots))]
         for slot in gone:
@@ -162,10 +169,11 @@ class Pool:
         self._pass_on(signal.SIGTERM)
         while self.pids and self._clock() < end and self._signals < 2:
             self._forward()
+            self._control.beat(_running([*self._slots, *self._leaving]))
             time.sleep(self._settings.look_seconds)
         self._pass_on(signal.SIGKILL)
         for slot in self._every_slot():
-            slot.end()
+            self._end(slot)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
@@ -191,6 +199,12 @@ class Pool:
     def _processes(self) -> list[subprocess.Popen[bytes]]:
         return [slot.process for slot in self._every_slot() if slot.process is not None]
 
+    def _end(self, slot: Slot) -> str:
+        """Reap a process and remove its heartbeat; returns its last line."""
+        if slot.process is not None and self._control.files:
+            forget_worker(self._control.files, slot.process.pid)
+        return slot.end()
+
     def _start(self, slot: Slot) -> None:
         # A separate session: Ctrl-C reaches the pool only, which passes it on once.
         slot.process = subprocess.Popen(  # noqa: S603  # our own command
@@ -208,10 +222,15 @@ class Pool:
         now = self._clock()
         slot.deaths = 1 if now - slot.started > self._settings.steady_seconds else slot.deaths + 1
         pause = pause_seconds(slot.deaths, self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
-        said, slot.due = slot.end(), now + pause
+        said, slot.due = self._end(slot), now + pause
         if slot in self._slots:
             self._failures.note(process.pid, process.returncode, said, self.pids)
         log.warning(
             "worker died",
             extra={"action": "worker_died", "pid": process.pid, "code": process.returncode, "pause_seconds": pause},
         )
+
+
+def _running(slots: Sequence[Slot]) -> dict[int, float]:
+    """Start times of the running processes by process id."""
+    return {slot.process.pid: slot.started for slot in slots if slot.process and slot.process.poll() is None}

@@ -12,9 +12,11 @@ from redis import Redis
 from redis.client import Pipeline
 
 from optimizer.level.spec import Level
+from optimizer.runs.fingerprint import release
 from workers.connection.bounded_reads import log_once, parse_key, read_key
 from workers.connection.bounded_reads import text as text_of
 from workers.connection.signing import UNSIGNED, Signer
+from workers.queue.messages import VERSION
 
 KEY = "tradeschool:studies"
 SILENT_SECONDS = 60.0
@@ -31,6 +33,10 @@ class Announcement(BaseModel):
 
     v: int
     """Version of the wire format."""
+    release: str = ""
+    """Release of the coordinator; empty if it is unknown."""
+    database: str = ""
+    """Identity of the study's database; empty if it is unknown."""
     seen: FiniteFloat
     """Unix time in seconds, by the server's clock."""
     trials: Annotated[int, Field(ge=0)]
@@ -47,6 +53,11 @@ class Announcement(BaseModel):
     digests: Mapping[str, str] = {}
 
     @property
+    def is_ours(self) -> bool:
+        """Whether workers of this release evaluate its jobs."""
+        return self.v == VERSION and self.release in ("", release())
+
+    @property
     def most_jobs(self) -> int:
         """Jobs that can be open at once; more workers than that do not help this study."""
         return max(1, self.lag // self.trials_per_job)
@@ -56,6 +67,7 @@ class _AnyVersion(BaseModel):
     """The fields that every version has."""
 
     v: int
+    release: str = ""
     seen: FiniteFloat
 
 
@@ -120,4 +132,4 @@ def _parse(content: JsonValue) -> Announcement:
     except ValidationError:
         # Another version: only the common fields are read.
         foreign = _AnyVersion.model_validate(content)
-        return Announcement(v=foreign.v, seen=foreign.seen, trials=0)
+        return Announcement(v=foreign.v, release=foreign.release, seen=foreign.seen, trials=0)

@@ -1,6 +1,7 @@
 """Dispatchers: send batches to workers and collect their results."""
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -11,6 +12,7 @@ from workers.queue.announcements import Announcement, publish_announcement, remo
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.job_reports import look_at
 from workers.queue.messages import Batch, BatchResult
+from workers.queue.study_marks import StudyMark, forget_from, mark_key, read_mark, write_mark
 from workers.queue.trial_queue import JobReport, clean, enqueue, forget, pop_results, put_back, results_key, translated
 from workers.queue.worker_losses import count_loss, losses_key
 
@@ -64,6 +66,12 @@ class Dispatcher(Protocol):
     def withdraw(self) -> None:
         """Remove the announcement of a study that is searched no more."""
 
+    def last_mark(self) -> StudyMark | None:
+        """What the last coordinator of the study had committed; None if it is unknown."""
+
+    def forget_from(self, first: int) -> int:
+        """Delete the study's jobs from a trial on, and its results; the number of jobs."""
+
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +87,7 @@ class QueueDispatcher:
     ) -> None:
         self._queue, self._study, self._url, self._timeout = queue, study, url, job_timeout_seconds
         self._signer = signer
+        self._mark: StudyMark | None = None
 
     def send(self, job_key: JobKey, batch: Batch) -> bool:
         """Enqueue a job that does not exist yet; its time-out is the sum of its trials' or surrogate markets'."""
@@ -110,19 +119,42 @@ class QueueDispatcher:
         return self._done(lambda: count_loss(self._queue.connection, self._study, job_key.job_id, self._signer))
 
     def announce(self, announcement: Announcement) -> None:
-        """Publish an announcement, and remove it once every trial is finished."""
+        """Publish an announcement and mark what is committed; remove it once every trial is finished."""
         connection = self._queue.connection
+        if announcement.database:
+            self._mark = StudyMark(
+                database=announcement.database,
+                host=socket.gethostname(),
+                committed=announcement.finished,
+                seen=0.0,  # the server's time is set when it is written
+            )
+            self._write_mark(is_active=True)
         if announcement.finished < announcement.trials:
             self._done(lambda: publish_announcement(connection, self._study, announcement, self._signer))
         else:
             self.withdraw()
 
     def withdraw(self) -> None:
-        """Workers that start later do not check a strategy and candles that nobody searches."""
+        """Workers that start later do not check a strategy and candles of no active search."""
+        self._write_mark(is_active=False)
         self._done(lambda: remove_announcement(self._queue.connection, self._study))
+
+    def last_mark(self) -> StudyMark | None:
+        """Read the mark, signed with the key of this installation."""
+        return self._done(lambda: read_mark(self._queue.connection, self._study, self._signer))
+
+    def forget_from(self, first: int) -> int:
+        """Delete jobs, including those that a worker has taken, and all results that are not collected."""
+        return self._done(lambda: forget_from(self._queue, self._study, first))
+
+    def _write_mark(self, *, is_active: bool) -> None:
+        if self._mark is not None:
+            mark = self._mark.model_copy(update={"is_active": is_active})
+            self._done(lambda: write_mark(self._queue.connection, self._study, mark, self._signer))
 
     def _done(self, step: Callable[[], Found]) -> Found:
         """Run a step; remove keys of a wrong type and run it again."""
-        ours = {results_key(self._study): "list", losses_key(self._study): "hash"}
+        study = self._study
+        ours = {results_key(study): "list", losses_key(study): "hash", mark_key(study): "string"}
         with translated(self._url):
             return with_damaged_keys_removed(self._queue.connection, {**key_types_of(self._queue), **ours}, step)

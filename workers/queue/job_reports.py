@@ -1,17 +1,29 @@
 """Reports the state of the jobs that a coordinator has sent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis.exceptions import RedisError
 
+from workers.connection.bounded_reads import parse_hash, read_hash, text
 from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_results import latest_result
-from workers.queue.trial_queue import BATCH_REFUSED, LEASE_EXPIRED, NOT_IMPORTED, JobReport, JobState, parsed
+from workers.queue.messages import MAX_REASON
+from workers.queue.trial_queue import (
+    BATCH_REFUSED,
+    LEASE_EXPIRED,
+    NOT_IMPORTED,
+    PUT_BACK,
+    JobReport,
+    JobState,
+    parsed,
+)
 
 MAX_LISTED = 10_000
 """Entries of the queue, and leases, that are searched; a job beyond them counts as orphaned."""
+READ = ("status", PUT_BACK)
+"""Fields of a job that are read."""
 FIND_LISTED = """
 local most, found, place = tonumber(ARGV[1]), {}, {}
 for number = 2, #ARGV do found[number - 1], place[ARGV[number]] = 0, number - 1 end
@@ -35,22 +47,28 @@ def look_at(queue: TrialQueue, job_ids: Sequence[str], signer: Signer = UNSIGNED
     with queue.connection.pipeline() as pipeline:
         pipeline.eval_ro(FIND_LISTED, 2, queue.key, queue.started_job_registry.key, str(MAX_LISTED), *job_ids)
         for job_id in job_ids:
-            pipeline.hget(TrialJob.key_for(job_id), "status")
-        held, *statuses = pipeline.execute(raise_on_error=False)
+            read_hash(pipeline, TrialJob.key_for(job_id), READ)
+        held, *replies = pipeline.execute(raise_on_error=False)
     if isinstance(held, RedisError):
         raise held
-    looks = zip(job_ids, statuses, held, strict=True)
-    return [_report(queue, job_id, status, signer, is_held=bool(is_held)) for job_id, status, is_held in looks]
+    looks = zip(job_ids, replies, held, strict=True)
+    return [
+        _report(queue, job_id, parse_hash(READ, reply) or {}, signer, is_held=bool(is_held))
+        for job_id, reply, is_held in looks
+    ]
 
 
-def _report(queue: TrialQueue, job_id: str, status: object, signer: Signer, *, is_held: bool) -> JobReport:
-    match status:
+def _report(
+    queue: TrialQueue, job_id: str, fields: Mapping[bytes, bytes], signer: Signer, *, is_held: bool
+) -> JobReport:
+    match fields.get(b"status"):
         case b"finished":
             return _finished(queue, job_id, signer)
         case b"failed" | b"stopped" | b"canceled":
             return _failure(queue, job_id, signer)
         case b"queued" | b"started":
-            return JobReport(state=JobState.WAITING if is_held else JobState.ORPHANED)
+            state = JobState.WAITING if is_held else JobState.ORPHANED
+            return JobReport(state=state, reason=text(fields.get(PUT_BACK.encode()), MAX_REASON))
     # No hash, or an unknown status.
     return JobReport(state=JobState.MISSING)
 

@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, ClassVar, Literal, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
 
 from optimizer.level.spec import Level, Part
+from optimizer.runs.fingerprint import release
 from tradeschool.errors import ForeignFile
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.plain_text import plain
 
-VERSION = 1
+VERSION = 2
+"""Version of the wire format; messages of version 1 named no release."""
+MAX_RELEASE = 80
 MAX_REASON = 440
 """Characters of an exception's text at most."""
 FUNCTION = "workers.work_horse.evaluator.evaluate_trials"
@@ -44,13 +48,20 @@ class CandleStore(Protocol[Arrays_co]):
         """The same text on every machine that holds the same candles of that window."""
 
 
+class OtherRelease(Exception):
+    """A batch is that of another release: a worker of that release evaluates it, and another puts it back."""
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    v: Literal[1] = 1
+    v: Literal[2] = 2
 
 
 class _BatchMessage(_Message):
+    release: Text = Field(default_factory=release)
+    """Release of the coordinator; a worker of another release puts the job back."""
+
     @classmethod
     def parse(cls, payload: object) -> Self:
         """Parse a job's argument.
@@ -101,7 +112,8 @@ class TrialBatch(_BatchMessage):
 
     def request_digests(self) -> tuple[str, ...]:
         """Per trial, a digest of everything that its evaluation depends on; it ties a result to its request."""
-        setting = json.dumps([self.v, self.study, self.level.model_dump(mode="json"), self.digests], sort_keys=True)
+        level = self.level.model_dump(mode="json")
+        setting = json.dumps([self.v, self.release, self.study, level, self.digests], sort_keys=True)
         context = blake2b(setting.encode(), digest_size=16)
         requests = zip(self.numbers, self.parameters, self.thresholds, strict=True)
         return tuple(_digest_on(context.copy(), json.dumps(request, sort_keys=True)) for request in requests)
@@ -138,7 +150,7 @@ class SurrogateBatch(_BatchMessage):
 
     def request_digests(self) -> tuple[str, ...]:
         """Per surrogate market, a digest of everything that its run depends on."""
-        context = blake2b(json.dumps([self.v, self.study, self.key]).encode(), digest_size=16)
+        context = blake2b(json.dumps([self.v, self.release, self.study, self.key]).encode(), digest_size=16)
         return tuple(_digest_on(context.copy(), str(number)) for number in self.numbers)
 
 
@@ -181,6 +193,20 @@ class BatchResult(_Message):
             ValueError: It is no result.
         """
         return cls.model_validate_json(payload if isinstance(payload, str | bytes) else json.dumps(payload))
+
+
+def require_release(payload: JsonValue) -> None:
+    """Check that a batch comes from a coordinator of this release, before its fields are read.
+
+    Raises:
+        OtherRelease: It comes from another one.
+    """
+    match payload:
+        case {"v": int(version), "study": str(), "numbers": list(), **rest}:
+            theirs = rest.get("release", f"one with messages of version {version}")
+            if version != VERSION or theirs != release():
+                said = plain(str(theirs))[:MAX_RELEASE]
+                raise OtherRelease(f"the search has release {said}, this worker has {release()}")
 
 
 def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.client import Pipeline
@@ -20,8 +19,9 @@ from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from tradeschool.errors import ServiceUnreachable, SettingsError
+from tradeschool.errors import ServiceUnreachable
 from tradeschool.settings.urls import mask_url
+from workers.connection.redis_client import make_client
 from workers.connection.redis_outage import remedy
 from workers.connection.server_time import DATE, NOW, remember, stamp, take_turn
 from workers.connection.signing import UNSIGNED, Signer
@@ -30,7 +30,6 @@ from workers.queue.job_results import failure_fields
 from workers.queue.leases import take_expired
 from workers.queue.messages import Batch, BatchResult
 
-SCHEMES = ("redis", "rediss", "unix")
 CONNECT_SECONDS = 5
 RESPONSE_SECONDS = 10
 """Time limit of a command; longer than any blocking wait for a list."""
@@ -73,6 +72,10 @@ return 1
 LEASE_EXPIRED = "the worker's lease expired"
 BATCH_REFUSED = "batch refused"
 """Start of the reason if a worker cannot accept a batch; the trials do not fail."""
+PUT_BACK = "put_back"
+"""Field of a job that says why the last worker that took it put it back."""
+OTHER_VERSION = f"{BATCH_REFUSED}: not a batch of version"
+"""Start of the reason of a worker of a release that puts no job back."""
 NOT_IMPORTED = "strategy not imported"
 """Start of the reason if a user's strategy cannot be imported or prepared; the trials do not fail."""
 
@@ -107,27 +110,19 @@ class JobReport:
     result: BatchResult | None = None
     """The result of a finished job, if it is valid."""
     reason: str = ""
-    """One line on a crashed or lost job."""
+    """One line on a crashed, lost or refused job, or on a waiting one that a worker put back."""
 
 
 def connect(url: str) -> Redis:
     """Connect and ping the server.
 
     Raises:
-        SettingsError: The URL is not redis://, rediss:// or unix://, or has an unescaped # or ?.
+        SettingsError: The URL is invalid, see `tradeschool.settings.redis_address.parse_redis_url`.
         ServiceUnreachable: The server does not answer.
     """
-    if urlsplit(url).scheme not in SCHEMES:
-        raise SettingsError(f"redis_url {mask_url(url)}: expected redis://, rediss:// or unix://")
-    parts = urlsplit(url)
-    if parts.fragment or any("=" not in option for option in parts.query.split("&") if option):
-        raise SettingsError(f"redis_url {mask_url(url)}: the path ends at # or ?: write %23 for #, and %3F for ?")
-    try:
-        connection = Redis.from_url(
-            url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=RESPONSE_SECONDS, health_check_interval=15
-        )
-    except ValueError as error:
-        raise SettingsError(f"redis_url {mask_url(url)}: {error}") from None
+    connection = make_client(
+        url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=RESPONSE_SECONDS, health_check_interval=15
+    )
     with translated(url):
         connection.ping()
     return connection
@@ -140,7 +135,7 @@ def translated(where: str) -> Iterator[None]:
         yield
     except RedisError as error:
         reason = str(error).partition("\n")[0]
-        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: {remedy(error)}") from error
+        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: {remedy(error, where)}") from error
 
 
 def results_key(study: str) -> str:

@@ -49,6 +49,8 @@ class StrategyImports:
     allowed: AllowedStrategies | None = None
     """None: no limit."""
     load: Callable[[str], object] = lambda name: None
+    provide: Callable[[Sequence[Level], Mapping[str, str]], None] = lambda levels, digests: None
+    """Makes the modules of levels importable, with the sources of the digests; it imports none."""
 
 
 class Evaluator(Generic[Arrays, Prepared]):
@@ -122,6 +124,7 @@ class Evaluator(Generic[Arrays, Prepared]):
             DataError: Candles are missing, or differ.
         """
         self.require_strategy(level)
+        self._strategies.provide([level], digests)
         check_digests(digests, level_digests(level, self._store_of(level)))
 
     def check_batch(self, batch: Batch) -> None:
@@ -147,6 +150,7 @@ class Evaluator(Generic[Arrays, Prepared]):
             self.require_strategy(level)
             if self._strategies.allowed is not None and isinstance(batch, SurrogateBatch):
                 self._strategies.allowed.require_sampler(level)
+        self._strategies.provide(batch.levels, batch.digests)
 
     def load_strategy(self, level: Level) -> None:
         """Import a level's strategy and objectives.

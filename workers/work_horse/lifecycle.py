@@ -16,6 +16,7 @@ from rq.timeouts import BaseTimeoutException
 
 from optimizer.level.spec import Level
 from tradeschool.errors import DataError, StrategyNotImported, TradeschoolError
+from tradeschool.object_storage.waiting import during_waits
 from tradeschool.plain_text import located_error, plain_error
 from workers.isolation.strategy_allowlist import trial_code, trial_code_label, user_code
 from workers.queue.messages import Arrays, Batch, Prepared, SurrogateBatch, TrialBatch
@@ -130,10 +131,9 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
         if work_horse is not None and key == self._key and not is_worn and not is_fresh:
             return work_horse
         self.retire()
-        if user_code(batch.levels) if isinstance(batch, SurrogateBatch) else trial_code(batch.level):
-            task = self._untrusted_task(batch)
-        else:
-            task = self._trusted_task(batch, renew)
+        is_untrusted = user_code(batch.levels) if isinstance(batch, SurrogateBatch) else trial_code(batch.level)
+        with during_waits(renew):  # a bucket may answer slowly
+            task = self._untrusted_task(batch) if is_untrusted else self._trusted_task(batch, renew)
         self._horse, self._key = WorkHorse(task), key
         return self._horse
 

@@ -3,17 +3,18 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, NoReturn
 
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, ServiceUnreachable
+from tradeschool.object_storage.waiting import during_waits
 from tradeschool.plain_text import plain, plain_error
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import StrategyNotAllowed
 from workers.queue.job_allowlist import JobRefused, TrialJob
-from workers.queue.messages import BATCHES, Arrays, Batch, BatchResult, Prepared
+from workers.queue.messages import BATCHES, Arrays, Batch, BatchResult, Prepared, require_release
 from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager
@@ -40,6 +41,8 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         """`refusal_seconds` is the pause after a refused batch, in which other workers can take it."""
         self._evaluator, self._horses, self._signer = evaluator, horses, signer
         self._worker, self._refusal_seconds = worker, refusal_seconds
+        self._not_imported = ""
+        """The last study whose strategy could not be imported."""
 
     def evaluate(
         self, job: TrialJob, *, renew: Callable[[], None], is_ending: Callable[[], bool]
@@ -49,11 +52,11 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
         `renew` is called again and again meanwhile; `is_ending` says whether the worker was told to end.
 
         Raises:
-            BatchNotStarted, StopRequested, RedisError: The job was not evaluated.
+            BatchNotStarted, OtherRelease, StopRequested, RedisError: The job was not evaluated.
         """
         try:
             batch = self._parsed(job)
-            self._evaluator.require_code(batch)
+            self._provide(batch, renew)
         except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._refusal_seconds)
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
@@ -62,6 +65,8 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             outcome = self._horses.evaluate(batch, timeout, is_first=is_first, renew=renew, is_ending=is_ending)
         except DataError as error:
             return batch.study, self._refuse(batch, error)
+        except ServiceUnreachable as error:  # the bucket of the candles; the job goes back to the queue
+            self._release(batch, error)
         except (StopRequested, RedisError, BatchNotStarted):
             raise
         except Exception as error:  # preparing a level may fail in many ways; the worker survives them
@@ -71,11 +76,34 @@ class BatchEvaluation(Generic[Arrays, Prepared]):
             time.sleep(self._refusal_seconds)  # another worker may succeed
         return batch.study, outcome
 
+    def log_level_of(self, reason: str, study: str) -> int:
+        """The log level of a failure: a failed import concerns every job of a study, so only the first warns."""
+        if not reason.startswith(NOT_IMPORTED):
+            return logging.WARNING
+        is_known, self._not_imported = study == self._not_imported, study
+        return logging.INFO if is_known else logging.WARNING
+
+    def _provide(self, batch: Batch, renew: Callable[[], None]) -> None:
+        """Check that the users' code of a batch may be imported, and fetch modules that are missing here."""
+        try:
+            with during_waits(renew):
+                self._evaluator.require_code(batch)
+        except ServiceUnreachable as error:
+            self._release(batch, error)
+
     def _parsed(self, job: TrialJob) -> Batch:
         """The batch of a job, with a valid signature for its kind."""
         payload = job.payload()
         form = BATCHES[job.function]
-        return form.parse(self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS))
+        content = self._signer.check(form.kind, job.id, payload, now=time.time(), seconds=BATCH_SECONDS)
+        require_release(content)
+        return form.parse(content)
+
+    def _release(self, batch: Batch, error: ServiceUnreachable) -> NoReturn:
+        """Return a job to the queue, because the bucket of candles and modules does not answer."""
+        log.error("job released", extra={"action": "bucket_awaited", "study": batch.study, "reason": str(error)})
+        time.sleep(self._refusal_seconds)  # the pause of a refusal, in which other workers can take it
+        raise BatchNotStarted from error
 
     def _refuse(self, batch: Batch, error: DataError) -> WorkHorseResult:
         log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})

@@ -7,6 +7,7 @@ from tradeschool.errors import DataIncomplete
 from workers.queue.announcements import Announcement
 from workers.queue.dispatch import JobKey
 from workers.queue.messages import Arrays, Batch, BatchResult, Prepared
+from workers.queue.study_marks import StudyMark
 from workers.queue.trial_queue import JobReport
 from workers.work_horse.evaluator import Evaluator
 
@@ -55,3 +56,11 @@ class InProcessDispatcher(Generic[Arrays, Prepared]):
 
     def withdraw(self) -> None:
         """No effect: no other process takes part."""
+
+    def last_mark(self) -> StudyMark | None:
+        """Always None: nothing outlives this process."""
+        return None
+
+    def forget_from(self, first: int) -> int:
+        """No effect: there are no jobs."""
+        return 0

@@ -22,7 +22,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from workers.connection.server_time import CLOCK_KEY, remember, stamp
 from workers.queue.job_allowlist import TrialJob, TrialQueue, fields_read, read_fields
 from workers.queue.leases import BEAT, BEGIN, RENEW
-from workers.queue.trial_queue import KEEP_SECONDS, MAX_RESULTS, put_back, results_key
+from workers.queue.trial_queue import KEEP_SECONDS, MAX_RESULTS, PUT_BACK, put_back, results_key
 
 TAKE = """
 if redis.call('EXISTS', KEYS[3]) == 1 then return false end
@@ -102,6 +102,18 @@ class LeaseClient:
             stamp(pipeline, leased.job.key, ["enqueued_at"], {"status": JobStatus.QUEUED.value})
             pipeline.execute()
         put_back(self._queue, leased.job.id)
+
+    def put_back(self, leased: LeasedJob, reason: str) -> int:
+        """Return a job of another release to the end of the queue, with the reason; the length of the queue."""
+        queue, job = self._queue, leased.job
+        with queue.connection.pipeline() as pipeline:
+            pipeline.zrem(self._leases, leased.lease)
+            stamp(pipeline, job.key, [], {"status": JobStatus.QUEUED.value, PUT_BACK: reason})
+            pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
+            pipeline.lrem(queue.key, 0, job.id)
+            pipeline.rpush(queue.key, job.id)
+            *_, length = pipeline.execute()
+        return int(length)
 
     def submit(self, leased: LeasedJob, study: str, result: bytes, *, take_next: bool) -> str | None:
         """Push a result, store it with the job, and take the next job if there is one."""

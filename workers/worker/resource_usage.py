@@ -5,6 +5,7 @@ import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,10 @@ class Usage:
     """Processor time."""
     memory_bytes: int
     """Peak of its process, plus the unshared memory of its work horse now."""
+
+    def fields(self) -> dict[Any, Any]:
+        """As fields of the worker's entry in Redis."""
+        return {"cpu_seconds": str(self.cpu_seconds), "memory_bytes": str(self.memory_bytes)}
 
 
 def used(child: int = 0) -> Usage:

@@ -1,7 +1,6 @@
 """The worker: takes jobs, has its work horse evaluate them and submits results. It needs Redis and candles only.
 
-RQ and its tools see an ordinary worker. Its loop replaces RQ's: two round trips to Redis per job, a work horse that
-lives for many jobs, and no code path that data in Redis can choose.
+Its loop replaces RQ's: two round trips to Redis per job, and no code path that data in Redis can choose.
 """
 
 import logging
@@ -25,21 +24,24 @@ from rq.results import Result
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
+from optimizer.runs.fingerprint import release
 from tradeschool.log import about
 from workers.connection.damaged_keys import is_damage, is_wrong_type, key_types_of, remove_damaged_keys
 from workers.connection.redis_outage import RedisOutage, may_pass
 from workers.connection.server_time import server_now
 from workers.connection.signing import UNSIGNED, Signer
+from workers.processes.heartbeat import Activity, own_heartbeat
 from workers.processes.parent_death import die_with_parent, load_prctl
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import about_job, study_of
 from workers.queue.job_results import failure_fields
-from workers.queue.messages import Arrays, Prepared
-from workers.queue.trial_queue import NOT_IMPORTED, clean_in_turn, results_key
+from workers.queue.messages import Arrays, OtherRelease, Prepared
+from workers.queue.trial_queue import clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager, WorkHorseSettings
 from workers.worker.batch_evaluation import BatchEvaluation
 from workers.worker.job_lease import LeaseClient, LeasedJob
+from workers.worker.other_release import OtherReleases
 from workers.worker.preflight_check import check_in
 from workers.worker.resource_usage import used
 from workers.worker.suspension import Suspension
@@ -75,7 +77,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     ) -> None:
         self._queue = TrialQueue(connection=connection)
         super().__init__([self._queue], name=evaluator.worker, connection=connection)
-        self._settings, self._signer = settings, signer
+        self._settings, self._signer, self._others = settings, signer, OtherReleases()
         self._leases = LeaseClient(
             self._queue,
             name=self.name,
@@ -88,10 +90,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             evaluator, self._horses, signer, worker=self.name, refusal_seconds=settings.refusal_seconds
         )
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
-        self._not_imported = ""
-        """The last study whose strategy could not be imported."""
-        self._suspension = Suspension(worker=self.name)
-        self._outage = RedisOutage()
+        self._suspension, self._outage, self._heartbeat = Suspension(worker=self.name), RedisOutage(), own_heartbeat()
         load_prctl()
 
     # The options are those of RQ's loop; none applies here.
@@ -139,10 +138,14 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         if not self._retry(lambda: self._leases.heartbeat(state)):
             self._retry(self._register)
         self._report_usage()
+        self._heartbeat.beat(Activity.SUSPENDED if self._suspension.is_on else Activity.IDLE)
         # Jitter: workers that were started together do not wake together.
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # not a secret
         self._is_waiting = True
         try:
+            if pause := self._others.seconds_left:
+                time.sleep(min(pause, seconds))
+                return None
             if not self._suspension.is_on:
                 return self._retry(lambda: self._leases.wait(seconds))
             self._suspension.pause()
@@ -156,15 +159,22 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         leased = self._retry(lambda: self._leases.begin(job_id))
         if leased is None:
             return None
+        self._heartbeat.beat(Activity.BUSY)
         with about(**about_job(job_id)):
             began = time.monotonic()
             try:
                 study, outcome = self._batches.evaluate(
                     leased.job, renew=lambda: self._renew(leased), is_ending=lambda: self._signals > 0
                 )
+            except OtherRelease as error:
+                reason = str(error)
+                queued = self._retry(lambda: self._leases.put_back(leased, reason))
+                self._others.note_put_back(study_of(job_id), reason, queued)
+                return None
             except BatchNotStarted:
                 log.info("job released", extra={"action": "job_released", "job": job_id})
                 return self._retry(lambda: self._leases.release(leased))
+            self._others.note_evaluated()
             log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
         self._report_usage()
         take_next = not self._signals
@@ -173,27 +183,20 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             return self._retry(lambda: self._leases.submit(leased, study, result, take_next=take_next))
         reason = outcome.failure or "no reason was recorded"
         about_it = {"action": "job_failed", "job": job_id, "reason": reason}
-        log.log(self._level_of(reason, study), "job failed", extra=about_it)
+        log.log(self._batches.log_level_of(reason, study), "job failed", extra=about_it)
         signed = failure_fields(reason, job_id, self._signer)
         return self._retry(lambda: self._leases.fail(leased, reason, signed, take_next=take_next))
-
-    def _level_of(self, reason: str, study: str) -> int:
-        """Return the log level of a failure: a failed import concerns every job of a study, so only the first warns."""
-        if not reason.startswith(NOT_IMPORTED):
-            return logging.WARNING
-        is_known, self._not_imported = study == self._not_imported, study
-        return logging.INFO if is_known else logging.WARNING
 
     def _report_usage(self) -> None:
         """Publish this worker's processor time and memory every `idle_seconds`."""
         if time.monotonic() < self._next_usage:
             return
-        self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
-        fields = {"cpu_seconds": str(use.cpu_seconds), "memory_bytes": str(use.memory_bytes)}
-        self._retry(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
+        self._next_usage = time.monotonic() + self._settings.idle_seconds
+        self._retry(lambda: self.connection.hset(self.key, mapping=used(self.horse_pid).fields()))
 
     def _renew(self, leased: LeasedJob) -> None:
         """Renew the lease; if Redis does not answer, the result is submitted later all the same."""
+        self._heartbeat.beat(Activity.BUSY)
         try:
             if not self._leases.renew(leased):
                 self._register()
@@ -230,7 +233,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self.last_heartbeat = datetime.fromtimestamp(server_now(self.connection), UTC)
         self.birth_date = self.birth_date or self.last_heartbeat
         with self.connection.pipeline() as pipeline:
-            pipeline.hset(self.key, mapping=self.serialize())
+            pipeline.hset(self.key, mapping={**self.serialize(), "release": release()})
             register(self, pipeline)
             pipeline.execute()
         self._leases.heartbeat(WorkerStatus.IDLE)
@@ -244,6 +247,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 self._handle_error(error)
                 if self._signals and may_pass(error):
                     raise StopRequested from error
+                self._heartbeat.beat(Activity.OUTAGE)
                 time.sleep(self._outage.pause())
             else:
                 self._outage.end()
@@ -276,7 +280,7 @@ def run_worker(
     `parent` ends, this one receives SIGTERM.
 
     Raises:
-        SettingsError: An active study uses another version of the wire format.
+        SettingsError: An active study names a strategy that this worker may not import.
         DataError: Its candles are missing here, or differ.
     """
     if parent is not None:

@@ -1,6 +1,7 @@
 """Attempts: what a retry learns and changes, and inheritance."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.curriculum.attempts import at_attempt, relaxed_by
-from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.inheritance import PLAIN_POINTS, first_points, starting_points
 from optimizer.curriculum.retry_plan import AttemptFacts, RetryPlan, Shortfall, plan_retry, trials_by_attempt
 from optimizer.level.spec import Gate
+from optimizer.search.sampler import ask
+from optimizer.search.space import search_space
 from optimizer.strategies.parameter_ranges import around, widest
 from optimizer.strategies.protocol import bounds_of, load
 from tests.factories.levels import NOTHING_FEASIBLE, PARAMETERS, RANGES, level_at, level_of, retries_of
@@ -223,6 +226,28 @@ def test_an_unused_filter_of_the_winner_starts_off() -> None:
 
     assert first == {**PARAMETERS, "trend": 0, "hour_length": 24, "vol_high": 1.0}
     assert len({point["hour_length"] for point in others}) > 2
+
+
+def test_a_search_that_inherits_nothing_begins_without_optional_rules() -> None:
+    """A filter is off at its default; one whose range does not contain that stays searched."""
+    filters = {"trend": (0, 1), "hour_length": (4, 24), "vol_high": (0.5, 0.9)}
+    level = level_of(ranges={**RANGES, **filters}, trials=100)
+
+    assert starting_points(level, 1, [None, None], seed=7) == ({"trend": 0, "hour_length": 24},) * PLAIN_POINTS
+    assert starting_points(level_of(), 1, [None], seed=7) == ()
+    assert starting_points(level, 2, [None], seed=7) == ()
+    assert starting_points(level, 1, [PARAMETERS], seed=7) == first_points(level, PARAMETERS, seed=7)
+
+
+def test_the_first_trials_without_optional_rules_differ_in_all_other_parameters() -> None:
+    level = level_of(ranges={**RANGES, "hour_length": (4, 24)}, trials=100)
+    space = search_space(level, 7, starting_points(level, 1, [None], seed=7))
+
+    asked = [ask(replace(space, lag=100), space.history(), number).parameters for number in range(PLAIN_POINTS + 4)]
+
+    assert {each["hour_length"] for each in asked[:PLAIN_POINTS]} == {24}
+    assert len({each["hour_length"] for each in asked[PLAIN_POINTS:]}) > 1
+    assert len({each["fast"] for each in asked[:PLAIN_POINTS]}) > 3
 
 
 def test_a_winner_of_another_strategy_is_not_inherited() -> None:

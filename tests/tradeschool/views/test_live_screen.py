@@ -16,8 +16,9 @@ from tradeschool.store.download_status import DownloadState, DownloadStatus
 from tradeschool.views.live_screen import MAX_WORKERS, QueueScreen, duration, line, screen
 from workers.monitoring.overview import NOT_RUNNING, View
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus, with_queue
-from workers.monitoring.snapshot import RunningJob, Snapshot, WorkerSnapshot
+from workers.monitoring.snapshot import RunningJob, Snapshot
 from workers.monitoring.trial_counts import TrialCounts
+from workers.monitoring.worker_snapshot import WorkerSnapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from optimizer.curriculum.attempts import at_attempt
-from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import prepare_level
@@ -18,8 +18,7 @@ SEED = 7
 
 def alone(harness: RunHarness, written: Level, attempt: int = 1, inherited=None, earlier=(), retries=()) -> list:
     searched = at_attempt(written, attempt, inherited, retries)
-    points = first_points(searched, inherited, SEED) if inherited and attempt == 1 else ()
-    space = search_space(searched, SEED, points)
+    space = search_space(searched, SEED, starting_points(searched, attempt, [inherited], SEED))
     was = at_attempt(written, max(1, attempt - 1), inherited, retries[:-1]).gate
     reused = [copied_trial(trial, space.distributions, was=was, now=searched.gate) for trial in earlier]
     train = prepare_level(written, Part.TRAIN, harness.context.store.arrays)

@@ -68,12 +68,13 @@ class Starts:
         self.now += seconds
         self.standby.look()
         for standby_run in self.standby._runs.values():
-            if standby_run.process is not None and self._command == "false":
+            if standby_run.process is not None and self._command != "sleep":
                 standby_run.process.wait(timeout=60)
 
     def _note(self, run: str) -> list[str]:
         self.runs.append(run)
-        return [self._command] if self._command == "false" else [self._command, "600"]
+        commands = {"false": ["false"], "refuse": ["sh", "-c", "exit 2"], "sleep": ["sleep", "600"]}
+        return commands[self._command]
 
 
 def test_a_standby_resumes_the_run_of_a_killed_coordinator(
@@ -216,6 +217,21 @@ def test_a_run_that_cannot_be_resumed_is_left_to_others(plan, marked, connection
 
     assert (left, marked_still) == (module.MAX_FAILURES, ["run"])
     assert len(starts.runs) == left + 1
+
+
+def test_a_run_that_this_machine_refuses_is_left_alone_at_once(
+    plan, marked, connection: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`optimize resume` ends with exit code 2 where the run is not in its database, or belongs to another release."""
+    marked()
+    starts = Starts(connection, plan.storage, "refuse")
+    for _ in range(2 * module.MAX_FAILURES):
+        starts.pass_time(1_000.0)
+    starts.standby.end()
+    left = [record for record in caplog.records if record.action == "run_left_alone"]
+
+    assert starts.runs == ["run"]
+    assert [(record.run, record.code) for record in left] == [("run", 2)]
 
 
 def test_runs_of_another_database_are_logged_once_and_skipped(

@@ -18,8 +18,9 @@ from workers.coordinator import event_log
 from workers.monitoring.notifications import NotificationMonitor, notification_lock
 from workers.monitoring.overview import Overview, Sources, View
 from workers.monitoring.run_status import RunStatus
-from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
+from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall
+from workers.monitoring.worker_snapshot import WorkerSnapshot
 
 START = 1_800_000_000.0
 

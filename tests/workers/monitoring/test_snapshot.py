@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from workers.monitoring.snapshot import Snapshot, WorkerSnapshot, take_snapshot
+from workers.monitoring.snapshot import Snapshot, take_snapshot
+from workers.monitoring.worker_snapshot import WorkerSnapshot
 from workers.queue.trial_queue import KEEP_SECONDS
 
 

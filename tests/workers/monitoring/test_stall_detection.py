@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
+from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall, StallAlerts, eta_seconds, find_stall
+from workers.monitoring.worker_snapshot import WorkerSnapshot
 
 START = "start some"
 GONE = "no worker is connected; start some"

@@ -23,9 +23,13 @@ from workers.monitoring.queue_history import read_history, record_sample
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.failed_jobs import failed_jobs, requeue
+from workers.queue.study_marks import StudyMark, forget_from, read_mark, write_mark
 from workers.queue.worker_losses import count_loss
+from workers.web.metrics import MetricsCollector
+from workers.web.topics import TopicStore
 
 ACL = Path(__file__).parents[3] / "deploy" / "valkey-users.acl"
+SCALING = ACL.parent / "k8s" / "keda" / "worker-scaling.yaml"
 PASSWORD = "a-password-of-this-test"
 
 
@@ -82,6 +86,9 @@ def test_the_shipped_acl_allows_every_command_of_the_product(restricted: str, pl
     connection.zadd("rq:failed:trials", {job.job_id: time.time() + 86_400})
     losses = [count_loss(connection, here.study, job.job_id, UNSIGNED) for _ in range(2)]
     bucket = asyncio.run(_reserve(restricted))
+    failed = [each.job for each in failed_jobs(here.queue)]
+    write_mark(connection, here.study, StudyMark(database="d", host="h", committed=3, seen=0.0))
+    mark, forgotten = read_mark(connection, here.study), forget_from(here.queue, here.study, here.trials)
     worker.terminate()
     worker.wait(timeout=60)
 
@@ -89,12 +96,46 @@ def test_the_shipped_acl_allows_every_command_of_the_product(restricted: str, pl
     assert snapshot.finished == here.trials
     assert [moment.workers for moment in read_history(connection)] == [1]
     assert (clean_again, losses) == ([], [0, 0])
-    assert [each.job for each in failed_jobs(here.queue)] == [job.job_id]
+    assert failed == [job.job_id]
     assert requeue(here.queue) == []
     assert bucket >= 0
+    assert (mark.committed, forgotten) == (3, 1), "the failed job of trial 99"
     assert connection.smembers("rq:workers:trials") == set(), "it has taken its name away"
     Standby(connection, here.storage, lambda run: ["false"]).log_unknown()
     connection.close()
+
+
+LENGTH = """
+local lengths = {list = 'llen', zset = 'zcard', set = 'scard', hash = 'hlen', none = 'llen'}
+return redis.call(lengths[redis.call('type', KEYS[1]).ok], KEYS[1])
+"""
+"""What KEDA's Redis scaler asks: the length of a key by its type."""
+
+
+def test_the_autoscaler_reads_what_the_metrics_say(restricted: str, plan, start_program, eventually, tmp_path) -> None:
+    """The keys of the shipped ScaledObject, read in mid-run as the user of its credentials, and the metrics then."""
+    waiting = f"until {tmp_path / 'release'}"
+    here = replace(plan, url=restricted, study="scaled-L1-a1", title=waiting, trials=5, lag=5)
+    connection, study = here.queue.connection, here.open()
+    worker = start_program("worker_process.py", "--url", restricted)
+    run = here.run(study)
+    run.reconcile()
+    eventually(lambda: connection.zcard("rq:wip:trials") == 1)
+
+    lengths = {key: connection.eval(LENGTH, 1, key) for key in re.findall(r"listName: (\S+)", SCALING.read_text())}
+    topics = TopicStore()
+    topics.put("queue", {"queue": take_snapshot(here.queue).to_json()})
+    (jobs,) = [each for each in MetricsCollector(topics).collect() if each.name == "rq_jobs"]
+    samples = {sample.labels["status"]: sample.value for sample in jobs.samples}
+    (tmp_path / "release").touch()
+    finished = here.finish(run).finished
+    worker.terminate()
+    worker.wait(timeout=60)
+    study.close()
+
+    assert lengths == {"rq:queue:trials": 4, "rq:wip:trials": 1}
+    assert lengths == {"rq:queue:trials": samples["queued"], "rq:wip:trials": samples["started"]}
+    assert finished == 5
 
 
 async def _reserve(url: str) -> int:

@@ -118,6 +118,8 @@ def test_an_announcement_from_the_future_is_ignored_without_a_key(connection: Re
 
     check_in(connection, make_evaluator("w"), UNSIGNED)
 
+    assert read_announcements(connection, UNSIGNED) == {}
+
 
 def test_an_announcement_is_bound_to_its_study_and_time(connection: Redis) -> None:
     publish_announcement(connection, "run-L1-a1", Announcement(v=1, seen=0.0, trials=9), SIGNER)

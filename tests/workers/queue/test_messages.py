@@ -48,14 +48,15 @@ def batch(plan) -> TrialBatch:
 def test_the_function_name_and_the_version_are_pinned() -> None:
     """A worker of the previous release must accept jobs of this one or refuse them by version."""
     assert f"{evaluate_trials.__module__}.{evaluate_trials.__qualname__}" == FUNCTION
-    assert (FUNCTION, VERSION) == ("workers.work_horse.evaluator.evaluate_trials", 1)
-    assert set(TrialBatch.model_fields) == {"v", "study", "numbers", "parameters", "thresholds", "level", "digests"}
+    assert (FUNCTION, VERSION) == ("workers.work_horse.evaluator.evaluate_trials", 2)
+    fields = {"v", "release", "study", "numbers", "parameters", "thresholds", "level", "digests"}
+    assert set(TrialBatch.model_fields) == fields
 
 
 def test_there_are_two_functions() -> None:
     assert f"{run_surrogates.__module__}.{run_surrogates.__qualname__}" == SURROGATE_FUNCTION
     assert {FUNCTION: TrialBatch, SURROGATE_FUNCTION: SurrogateBatch} == BATCHES
-    assert set(SurrogateBatch.model_fields) == {"v", "study", "numbers", "levels", "seed", "digests"}
+    assert set(SurrogateBatch.model_fields) == {"v", "release", "study", "numbers", "levels", "seed", "digests"}
 
 
 def surrogate_batch(plan) -> SurrogateBatch:
@@ -70,12 +71,12 @@ def test_a_batch_of_surrogate_markets_survives_a_json_round_trip(plan) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"v": 2}, {"study": "../x"}, {"numbers": []}, {"numbers": [-1]}, {"levels": []}, {"seed": "x"}, {"url": "x"}],
+    [{"v": 1}, {"study": "../x"}, {"numbers": []}, {"numbers": [-1]}, {"levels": []}, {"seed": "x"}, {"url": "x"}],
 )
 def test_an_invalid_batch_of_surrogate_markets_is_refused(plan, change: dict) -> None:
     payload = {**surrogate_batch(plan).model_dump(mode="json"), **change}
 
-    with pytest.raises(ValueError, match="not a batch of version 1"):
+    with pytest.raises(ValueError, match="not a batch of version 2"):
         SurrogateBatch.parse(payload)
 
 
@@ -110,7 +111,7 @@ def test_a_batch_contains_no_secret_and_no_path(plan, batch: TrialBatch) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param({"v": 2}, id="another version"),
+        pytest.param({"v": 1}, id="another version"),
         pytest.param({"study": "../x"}, id="a path as study"),
         pytest.param({"numbers": [3]}, id="too few numbers"),
         pytest.param({"numbers": [-1, 0]}, id="a negative number"),
@@ -122,7 +123,7 @@ def test_a_batch_contains_no_secret_and_no_path(plan, batch: TrialBatch) -> None
     ],
 )
 def test_a_payload_of_unknown_format_is_refused(batch: TrialBatch, make_evaluator, change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not a batch of version 1"):
+    with pytest.raises(ValueError, match="not a batch of version 2"):
         evaluate_trials(json.dumps(batch.model_dump(mode="json") | change).encode(), make_evaluator("w"))
 
 
@@ -176,7 +177,7 @@ def test_a_job_id_is_unique(plan, batch: TrialBatch) -> None:
 
 def test_a_result_with_an_unknown_field_is_refused() -> None:
     with pytest.raises(ValidationError):
-        BatchResult.parse({"v": 1, "study": "x", "worker": "w", "extra": 1})
+        BatchResult.parse({"v": 2, "study": "x", "worker": "w", "extra": 1})
 
 
 def test_another_level_title_changes_the_request(plan, batch: TrialBatch) -> None:

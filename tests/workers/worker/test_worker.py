@@ -14,11 +14,11 @@ import pytest
 
 from optimizer.search.trial_table import export
 from tests.fork_server import Forked
-from tradeschool.errors import SettingsError, StrategyNotImported
+from tradeschool.errors import StrategyNotImported
 from workers.connection.reconnect import Outage
 from workers.coordinator.study.coordinator import coordinate
 from workers.processes.pool import Pool, PoolSettings
-from workers.queue.announcements import Announcement, publish_announcement, read_announcements
+from workers.queue.announcements import Announcement, read_announcements
 from workers.queue.job_allowlist import TrialJob
 from workers.worker.preflight_check import check_in
 
@@ -114,15 +114,6 @@ def test_a_search_with_a_worker_is_complete(served) -> None:
     assert len(workers) == 1
 
 
-def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start) -> None:
-    note = Announcement(v=2, seen=time.time(), trials=1)
-    publish_announcement(plan.queue.connection, "other", note)
-    worker = start_worker()
-
-    assert worker.wait(timeout=60) != 0
-    assert plan.queue.connection.smembers("rq:workers:trials") == set()
-
-
 def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start) -> None:
     study = plan.open()
     plan.run(study).reconcile()
@@ -145,17 +136,19 @@ def test_finished_or_silent_studies_block_no_worker(plan, make_evaluator) -> Non
 @pytest.mark.parametrize(
     ("announcement", "reason"),
     [
-        pytest.param(
-            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker uses 1", id="v"
-        ),
-        pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
+        pytest.param('{"v": 9, "seen": NOW, "anything": []}', "one with messages of version 9", id="unknown form"),
+        pytest.param('{"v": 2, "release": "9+x", "seen": NOW, "trials": 4}', "the search has release 9+x", id="v"),
     ],
 )
-def test_another_version_is_reported(plan, make_evaluator, announcement: str, reason: str) -> None:
+def test_a_study_of_another_release_is_logged_and_left_to_others(
+    plan, make_evaluator, caplog: pytest.LogCaptureFixture, announcement: str, reason: str
+) -> None:
     plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", announcement.replace("NOW", str(time.time())))
+    check_in(plan.queue.connection, make_evaluator("w"))
+    (told,) = [record for record in caplog.records if record.action == "other_release"]
 
-    with pytest.raises(SettingsError, match=reason):
-        check_in(plan.queue.connection, make_evaluator("w"))
+    assert told.study == "run-L1-a1"
+    assert reason in told.reason
 
 
 @pytest.mark.parametrize("error", [None, StrategyNotImported("mine:STRATEGY", "no")])

@@ -53,7 +53,7 @@ class ProductLists:
                 refresh_list(
                     name,
                     access_to(name, self._settings),
-                    self._settings.data_dir,
+                    self._settings.data_root,
                     now,
                     account if name == "oanda" else None,
                 )

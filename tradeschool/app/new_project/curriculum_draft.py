@@ -79,7 +79,7 @@ def _stored_ranges(datasets: Sequence[Dataset], wanted: Window, store: Store) ->
     parts = {dataset: _candles_within(dataset, wanted, store) for dataset in datasets}
     if missing := [str(dataset) for dataset, window in parts.items() if window is None]:
         raise DataIncomplete(
-            f"{', '.join(missing)}: no sealed candles in {store.root} from {wanted.start:%Y-%m-%d} on, and the windows "
+            f"{', '.join(missing)}: no sealed candles in {store} from {wanted.start:%Y-%m-%d} on, and the windows "
             f"of levels 1 and 2 are found on candles; run first: {download_command(datasets, wanted)}"
         )
     found = {dataset: window for dataset, window in parts.items() if window is not None}

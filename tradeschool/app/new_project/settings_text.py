@@ -11,7 +11,7 @@ HEAD = """\
 # Settings of tradeschool in this folder. A line that begins with "#" is a default: remove the "#" to change it.
 # Secrets such as oanda_api_token belong to the environment or .env, never to this file.
 # All settings: docs/reference/settings.md."""
-SECRET_NAMES = ("oanda_api_token", "signing_key", "token")
+SECRET_NAMES = ("oanda_api_token", "secret_access_key", "signing_key", "token")
 """Settings that are read from the environment or `.env` only."""
 
 

@@ -4,8 +4,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from types import FrameType
+
+from redis.exceptions import RedisError
 
 from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
@@ -17,7 +19,7 @@ from tradeschool.app.notifications import notifications
 from tradeschool.app.search.search_request import SearchOptions, draw_seed
 from tradeschool.app.search.strategy_isolation import isolation
 from tradeschool.app.search.worker_pool import ELSEWHERE, Look, own_workers
-from tradeschool.errors import GateNotMet, StoreUnwritable, TradeschoolError
+from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable, TradeschoolError
 from tradeschool.private_folders import make_private
 from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
@@ -29,6 +31,7 @@ from workers.coordinator.context import RunContext
 from workers.coordinator.run import run_persistence
 from workers.coordinator.run.curriculum_run import EndedRun, RunControl, run_levels
 from workers.coordinator.run.finalize import NULL_TEST_NAME, FinalizeOptions, NullTestCallback, read_null_runs
+from workers.coordinator.study.database_age import SAME_DATABASE
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.isolation.strategy_allowlist import user_strategies
 from workers.monitoring.run_status import RunStatus, read_run_status
@@ -36,6 +39,7 @@ from workers.monitoring.run_status_json import as_result
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.server_check import connect_to_work
+from workers.queue.study_marks import host_of_run
 from workers.queue.trial_queue import connect
 
 
@@ -182,10 +186,27 @@ def resume_run(settings: Settings, run_name: str, workers: int | None = None, *,
     """
     with isolation(settings):
         context = context_of(settings)
-        record = run_persistence.resume(context, run_name, force=force)
+        record = _resumed(settings, context, run_name, force=force)
         needs_workers = not is_at_its_end(context, record)
         with services(settings, context, record.levels, workers, needs_workers=needs_workers) as (url, look):
             return run_curriculum(context, run_name, url, look=look)
+
+
+def _resumed(settings: Settings, context: RunContext, name: str, *, force: bool) -> RunRecord:
+    """Resume a run; a run that another machine searches in another database is refused with its host."""
+    try:
+        return run_persistence.resume(context, name, force=force)
+    except SettingsError as error:
+        url, host = settings.redis_server, ""
+        if url is None or not str(error).startswith(f"no run {name!r}"):
+            raise
+        with suppress(TradeschoolError, RedisError), connect(url) as connection:
+            host = host_of_run(connection, name, context.signer)
+        if not host:
+            raise
+        raise SettingsError(
+            f"{error}; a coordinator on {host} searches it in another database: {SAME_DATABASE}"
+        ) from None
 
 
 @contextmanager

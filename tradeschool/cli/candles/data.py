@@ -1,6 +1,6 @@
 """`tradeschool data`: inspect, verify, repair, import and export candles on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import click
@@ -9,7 +9,13 @@ from rich.table import Table
 from fetcher.download import candle_accounting
 from fetcher.download.candle_accounting import SlotState
 from fetcher.download.page_ledger import PageLedger
-from tradeschool.app.context import candles_of, chosen_datasets, load_settings
+from tradeschool.app.context import (
+    candles_of,
+    chosen_datasets,
+    holdout_candles_of,
+    known_datasets,
+    load_settings,
+)
 from tradeschool.cli.candles.data_export import export
 from tradeschool.cli.candles.data_import import import_
 from tradeschool.cli.candles.data_repair import repair
@@ -20,7 +26,9 @@ from tradeschool.markets.catalogue import DatasetRange, default_catalogue, find_
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timerange import TimeRange, window_among
 from tradeschool.markets.windows import Window
+from tradeschool.settings.model import MEGABYTE
 from tradeschool.store import Store
+from tradeschool.store.bucket_folder import BucketFolder
 from tradeschool.store.inventory import inventory_of
 from tradeschool.views.terminal import console, print_json
 
@@ -53,7 +61,7 @@ def status(*, as_json: bool) -> None:
         print_json([row.to_json() for row in rows])
         return
     if not rows:
-        console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
+        console().print(f"no sealed candles in {store}; run: tradeschool fetch")
         return
     table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "density", "gaps", "findings", "")
     for row in rows:
@@ -115,17 +123,34 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
 @data.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
-    """Verify sealed files against their digests.
+    """Verify sealed files against their digests; those of a bucket are read from the bucket.
 
     Exit code 4: a file does not match; the command stops at the first one.
     """
-    store = candles_of(load_settings())
+    settings = load_settings()
+    store = candles_of(settings)
     for dataset in chosen_datasets(names, store):
         seals = store.verify(dataset)
         if seals:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
         for orphan in store.unknown_files(dataset):
             console().print(f"{orphan}: orphaned file: no seal lists it; it is never read")
+    if store.bucket and not names:
+        _show_unlisted(store.bucket, [store, holdout_candles_of(settings)])
+
+
+def _show_unlisted(bucket: BucketFolder, stores: Sequence[Store]) -> None:
+    """Print how many objects no seal lists: of a fetcher at work, or replaced."""
+    sealed = {
+        file.sha256
+        for store in stores
+        for dataset in known_datasets(store)
+        for seal in store.seals(dataset)
+        for file in seal.files
+    }
+    if found := bucket.unlisted(sealed):
+        size = sum(each.size for each in found) / MEGABYTE
+        console().print(f"{len(found):,} objects ({size:,.1f} MB) in {bucket} that no seal lists; they are never read")
 
 
 @data.command()

@@ -52,7 +52,7 @@ def export(dataset: str, out: Path, layout: str, timerange: str | None, days: in
         out = out / freqtrade_name(source)
     if out.suffix not in FORMATS:
         raise SettingsError(f"--out {out}: expected a file name that ends in {', '.join(FORMATS)}")
-    frame = _sealed(FrameStore(load_settings().data_dir), source, chosen_range(timerange, days))
+    frame = _sealed(FrameStore(load_settings().data_location()), source, chosen_range(timerange, days))
     _write(_for_freqtrade(frame) if layout == ExportLayout.FREQTRADE else frame, out)
     console().print(f"{frame.height:,} candles in {out}", soft_wrap=True)
 
@@ -66,7 +66,7 @@ def _sealed(store: FrameStore, source: Dataset, asked: TimeRange | None) -> pl.D
     sealed = [seal.window for seal in store.seals(source)]
     windows = [window_among(asked, sealed)] if asked else sealed
     if not windows:
-        raise DataIncomplete(f"{source}: no sealed candles in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{source}: no sealed candles in {store}; run: tradeschool fetch")
     whole = pl.concat([store.candles(source, window).frame for window in windows])
     return whole.unique("ts", maintain_order=True).sort("ts")
 

@@ -15,8 +15,11 @@ from optimizer.runs import fingerprint
 from optimizer.strategies.protocol import load
 from optimizer.strategies.time_limit import IMPORT_FACTOR
 from tradeschool.app.context import load_settings, redis_url_of, searched_candles_of
+from tradeschool.object_storage.helper import this_process_forks
+from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
 from workers.connection.signing import Signer
+from workers.isolation.published_modules import ModuleSupply
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.processes.worker_guard import continue_guarded
 from workers.queue.server_check import connect_to_work
@@ -28,10 +31,18 @@ from workers.worker.worker import WorkerSettings, run_worker, worker_name
 MEGABYTE = 1_000_000
 
 
+def _imports(settings: Settings) -> StrategyImports:
+    """Return the strategies that this worker may import, and where it gets modules that it lacks."""
+    bucket = settings.data_location().bucket
+    supply = ModuleSupply(folder=settings.state_dir / "modules", bucket=bucket, signer=Signer(settings.work.key()))
+    return StrategyImports(allowed=AllowedStrategies(settings.work.strategies), load=load, provide=supply.provide)
+
+
 @click.command()
 @click.option("--parent", type=int, help="Process ID of the parent; the worker ends with it.")
 def evaluate(parent: int | None) -> None:
     """Run one worker until interrupted; it finishes a running trial first."""
+    this_process_forks()
     settings = load_settings()
     if parent is None:
         continue_guarded()
@@ -44,7 +55,7 @@ def evaluate(parent: int | None) -> None:
             evaluate=evaluate_trial,
             worker=worker_name(),
             share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
-            strategies=StrategyImports(allowed=AllowedStrategies(settings.work.strategies), load=load),
+            strategies=_imports(settings),
             store_of=partial(closed_for, store),
             run_surrogate=run_surrogate,
         )

@@ -1,4 +1,4 @@
-"""`tradeschool standby`: standby coordinator, started by `worker start`; it resumes runs whose coordinator died."""
+"""`tradeschool standby`: standby coordinator, alone or in a pool; it resumes runs whose coordinator died."""
 
 import signal
 
@@ -13,9 +13,13 @@ from workers.queue.trial_queue import connect
 
 
 @click.command()
-@click.option("--parent", type=int, help="Process ID of the parent; the standby ends with it.")
+@click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the standby ends with it.")
 def standby(parent: int | None) -> None:
-    """Resume orphaned runs of this machine until interrupted."""
+    """Resume runs whose coordinator was killed, until interrupted.
+
+    Each pool of workers includes such a standby, unless it was started with --no-standby. The command reads the runs
+    from the study database.
+    """
     settings = load_settings()
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)

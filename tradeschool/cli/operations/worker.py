@@ -1,12 +1,12 @@
-"""`tradeschool worker`: start, list, scale and drain workers."""
+"""`tradeschool worker`: start, list, check, scale and drain workers."""
 
 import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -22,17 +22,48 @@ from tradeschool.views.terminal import console, print_json, say
 from workers.connection.brief_connection import connect_briefly
 from workers.connection.signing import Signer
 from workers.monitoring.snapshot import take_snapshot
+from workers.monitoring.worker_health import STUCK_SECONDS, pools_health
 from workers.processes import pool_registry
+from workers.processes.autoscaling import KEEP_SECONDS, Autoscaler, Bounds, queued_jobs
 from workers.processes.parent_death import die_with_parent
 from workers.processes.pool import Pool, PoolSettings
-from workers.processes.pool_registry import RESCALE, RegisteredPool, registered, wanted
+from workers.processes.pool_registry import RESCALE, PoolControl, RegisteredPool, registered
 from workers.processes.restart_policy import connected_here
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.job_names import trials_of
 from workers.queue.server_check import connect_to_work
 from workers.queue.trial_queue import connect
 
+DEFAULT_COUNT = 2
 pool_option = click.option("--pool", type=int, help="Process ID of the pool.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """The options of `worker start`."""
+
+    count: int | None
+    bounds: Bounds | None
+    """Least and most workers of a pool that follows the queue."""
+    keep_seconds: float
+    strategies: Sequence[str]
+    parent: int | None
+    has_standby: bool
+
+    @property
+    def first(self) -> int:
+        """Number of workers at the start."""
+        return self.bounds.least if self.bounds else self.count or DEFAULT_COUNT
+
+    @property
+    def number(self) -> str:
+        """The number of workers in words."""
+        follows = f"{self.bounds.least} to {self.bounds.most} workers, by the queue" if self.bounds else ""
+        return follows or ("1 worker" if self.first == 1 else f"{self.first} workers")
+
+    def autoscaler(self, queued: Callable[[], int | None]) -> Autoscaler | None:
+        """What makes the pool follow the queue; None for a fixed number."""
+        return Autoscaler(self.bounds, queued, keep_seconds=self.keep_seconds) if self.bounds else None
 
 
 @click.group()
@@ -41,19 +72,51 @@ def worker() -> None:
 
 
 @worker.command()
-@click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="Number of workers.")
+@click.option("-n", "--count", type=click.IntRange(1, 1024), help=f"Number of workers. [default: {DEFAULT_COUNT}]")
+@click.option("--min", "least", type=click.IntRange(1, 1024), help="Least workers of a pool that follows the queue.")
+@click.option("--max", "most", type=click.IntRange(1, 1024), help="Most workers; the number follows the queue.")
+@click.option(
+    "--keep",
+    "keep_seconds",
+    type=click.FloatRange(0),
+    default=KEEP_SECONDS,
+    show_default=True,
+    help="Seconds for which --max keeps surplus workers.",
+)
 @click.option("--strategy", "strategies", multiple=True, help="Allow an additional strategy (module:NAME); repeatable.")
+@click.option(
+    "--standby/--no-standby", "has_standby", default=True, show_default=True, help="Include a standby coordinator."
+)
 @click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the pool ends with it.")
 @click.option("--reason-to", type=int, hidden=True, help="File descriptor for the error that ended the pool.")
-def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to: int | None) -> None:
+def start(
+    *,
+    count: int | None,
+    least: int | None,
+    most: int | None,
+    keep_seconds: float,
+    strategies: tuple[str, ...],
+    has_standby: bool,
+    parent: int | None,
+    reason_to: int | None,
+) -> None:
     """Run a pool of workers until interrupted.
 
-    After an interrupt, the workers finish their running trials. A worker that dies is restarted. Exit code 5: no
-    worker can start although Redis is reachable. The pool includes a standby coordinator, which resumes runs of this
-    machine whose process was killed.
+    After an interrupt, the workers finish their running trials. A worker that dies is restarted. With --max, the number
+    of workers follows the queue; a surplus worker finishes its trial first. Exit code 5: no worker can start although
+    Redis is reachable. The standby coordinator of the pool resumes runs whose process was killed; it needs the study
+    database, which workers do not.
     """
+    asked = PoolOptions(
+        count=count,
+        bounds=_bounds(count, least, most),
+        keep_seconds=keep_seconds,
+        strategies=strategies,
+        parent=parent,
+        has_standby=has_standby,
+    )
     try:
-        _keep_workers(count, strategies, parent)
+        _keep_workers(asked)
     except KeyboardInterrupt:  # before the pool listens: no worker has started
         return
     except TradeschoolError as error:
@@ -63,26 +126,37 @@ def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to
         raise SystemExit(error.exit_code) from error
 
 
-def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> None:
-    settings = load_settings()
-    if strategies:
-        settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
+def _bounds(count: int | None, least: int | None, most: int | None) -> Bounds | None:
+    """The bounds of a pool that follows the queue; None for a fixed number of workers."""
+    if most is None and least is None:
+        return None
+    if count is not None:
+        raise click.UsageError("-n is a fixed number of workers: leave it out, or leave out --min and --max")
+    if most is None or (least or 1) > most:
+        raise click.UsageError(f"--min {least} needs a --max of at least {least}")
+    return Bounds(least=least or 1, most=most)
+
+
+def _keep_workers(asked: PoolOptions) -> None:
+    settings, parent = load_settings(), asked.parent
+    if asked.strategies:
+        settings = load_settings({"work": {"strategies": (*settings.work.strategies, *asked.strategies)}})
     signing_key(settings)
     signal.signal(RESCALE, signal.SIG_IGN)  # until the pool listens: it would end it
-    with redis_url_of(settings) as url, registered(_pool_registry(settings), count) as entry:
+    with redis_url_of(settings) as url, registered(_pool_registry(settings), asked.first, asked.bounds) as entry:
         connect_to_work(url).close()
         if parent is None:
-            say(f"starting {count} workers; stop them with Ctrl-C or: tradeschool worker drain")
+            say(f"starting {asked.number}; stop them with Ctrl-C or: tradeschool worker drain")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
         with closing(connect_briefly(url)) as connection:
             Pool(
                 own_command("evaluate"),
-                count,
+                asked.first,
                 PoolSettings(),
-                standby=own_command("standby") if parent is None else None,
+                standby=own_command("standby") if parent is None and asked.has_standby else None,
                 environment=environment_for_child(url, settings.work.strategies),
-                wanted=lambda: wanted(entry),
+                control=PoolControl(entry, asked.autoscaler(lambda: queued_jobs(connection))),
                 connected=lambda: connected_here(connection),
             ).run()
 
@@ -99,6 +173,11 @@ def scale(count: int, pool: int | None) -> None:
     if len(found) > 1:
         known = ", ".join(f"{each.pid} ({each.count} workers)" for each in found)
         raise SettingsError(f"several pools run on this machine: {known}; choose one with --pool")
+    if bounds := found[0].bounds:
+        raise SettingsError(
+            f"pool {found[0].pid} follows the queue with {bounds.least} to {bounds.most} workers: drain it, and start "
+            "one with other bounds"
+        )
     pool_registry.scale(found[0], count)
     say(f"pool {found[0].pid}: {found[0].count} -> {count} workers")
 
@@ -119,6 +198,35 @@ def drain(pool: int | None, timeout: float) -> None:
             if time.monotonic() > end:
                 raise TradeschoolError(f"pool {each.pid} is still draining after {timeout:g} s; it ends by itself")
             time.sleep(0.1)
+
+
+@worker.command()
+@click.option("--ready", is_flag=True, help="Also require that each worker has started and is connected to Redis.")
+@click.option(
+    "--stuck-after",
+    type=click.FloatRange(1),
+    default=STUCK_SECONDS,
+    show_default=True,
+    help="Age in seconds of the last heartbeat of a stuck process.",
+)
+@json_option
+def health(*, ready: bool, stuck_after: float, as_json: bool) -> None:
+    """Check that the pools of this machine and their workers make progress.
+
+    The command reads local heartbeats and sends nothing to Redis. A worker that waits for Redis is not stuck, because
+    a restart would not help. Exit code 1: no pool runs, or a process is stuck; with --ready also if a worker is not
+    connected.
+    """
+    found = pools_health(_pool_registry(load_settings()), stuck_after)
+    if as_json:
+        print_json([each.to_json() for each in found])
+    else:
+        for each in found:
+            say(each.sentence)
+    if not found:
+        raise TradeschoolError("no pool runs on this machine; start one: tradeschool worker start -n 2")
+    if wrong := [each.finding(ready=ready) for each in found if each.finding(ready=ready)]:
+        raise TradeschoolError("; ".join(wrong))
 
 
 @worker.command(name="list")

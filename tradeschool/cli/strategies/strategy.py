@@ -28,6 +28,7 @@ from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.parameters import parameter_options, parameters_of
 from tradeschool.cli.options.timerange import chosen_range, timerange_options
+from tradeschool.cli.strategies.strategy_publish import publish
 from tradeschool.cli.strategies.strategy_template import write_strategy
 from tradeschool.errors import DataIncomplete, TradeschoolError
 from tradeschool.markets.catalogue import find_dataset
@@ -44,7 +45,10 @@ MAX_BARS_ASKED = 3_000
 
 @click.group()
 def strategy() -> None:
-    """List, create and check strategies."""
+    """List, create, check and publish strategies."""
+
+
+strategy.add_command(publish)
 
 
 @strategy.command(name="list")
@@ -139,7 +143,7 @@ def _candles(dataset: Dataset, is_named: bool, asked: TimeRange | None, warm_up:
     store = candles_of(load_settings())
     sealed = [seal.window for seal in store.seals(dataset)]
     if not sealed and not asked:
-        raise DataIncomplete(f"{dataset}: no sealed candles in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{dataset}: no sealed candles in {store}; run: tradeschool fetch")
     chosen = window_among(asked, sealed) if asked else sealed[0]
     store.require(dataset, chosen)
     return prepare(store.arrays(dataset, chosen), chosen, warm_up)

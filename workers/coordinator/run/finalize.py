@@ -122,6 +122,7 @@ class RunFinalizer:
         if all(number in null_runs for number in range(count)):
             return null_runs
         digests = curriculum_digests(record.levels, self._context.searched(record.levels[0]))
+        digests |= self._context.module_digests(record.levels)
 
         def report(progress: object) -> None:
             del progress

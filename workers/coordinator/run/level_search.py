@@ -9,6 +9,7 @@ from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copy_trials
 from optimizer.level.spec import Level, Parameters
 from optimizer.level.walk_forward import last_search
+from optimizer.runs.database_identity import database_identity
 from optimizer.runs.run_record import AttemptRow, RunRecord, WindowRow
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
@@ -17,6 +18,7 @@ from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, require_leadership
 from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.study.coordinator import StudyRun, coordinate
+from workers.coordinator.study.database_age import check_age
 from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
@@ -124,14 +126,18 @@ def _coordinate(
 ) -> None:
     level = facts.level
     settings = CoordinatorSettings(trials_per_job=run.context.work.trials_per_job)
-    digests = level_digests(level, run.context.searched(level))
+    digests = level_digests(level, run.context.searched(level)) | run.context.module_digests([level])
+    database = database_identity(run.context.storage_url)
 
     def given_up(number: int, reason: str) -> None:
         run.log_event("trial_given_up", level=level.name, trial=number, reason=reason)
 
+    def older(was: int, now: int) -> None:
+        run.log_event("database_older", level=level.name, committed=was, stored=now)
+
     def make() -> StudyRun:
         search_context.require_leadership()
-        return StudyRun(
+        made = StudyRun(
             study=study,
             facts=facts,
             space=search_space(level, facts.seed, facts.first_points),
@@ -139,7 +145,11 @@ def _coordinate(
             dispatcher=search_context.dispatchers(study.name),
             settings=settings,
             given_up=given_up,
+            database=database,
         )
+        committed = made.ledger.progress().finished
+        check_age(made.dispatcher, study.name, database=database, committed=committed, older=older)
+        return made
 
     report = partial(search_context.on_progress, level, attempt.number)
     if coordinate(make, outage=search_context.outage, stop=search_context.stop, report=report) is None:

@@ -15,6 +15,7 @@ from optimizer.level.spec import Level
 from optimizer.report.files import write_lineage
 from optimizer.runs import fingerprint
 from optimizer.runs.active_runs import MarkedRuns
+from optimizer.runs.local_database import require_local
 from optimizer.runs.run_record import SURROGATES, ForcedResume, RunRecord
 from optimizer.runs.run_store import RunStore
 from optimizer.search.methods.requirements import check_sampler
@@ -40,13 +41,15 @@ def begin(
     """Create and save a new run; `surrogates` as in `RunRecord`.
 
     Raises:
-        SettingsError: A level cannot be searched, or a run of that name exists.
+        SettingsError: A level cannot be searched, a run of that name exists, or the database is on a network
+            file system.
         HoldoutClosed: A level includes days of the holdout period.
     """
     if (context.folder(name) / RECORD_NAME).exists():
         raise SettingsError(
             f"there is a run {name} in {context.results_dir}; to continue it: tradeschool optimize resume {name}"
         )
+    require_local(context.storage_url)
     for level in levels:
         check_sampler(level)
         context.is_ready(level)
@@ -75,6 +78,7 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
         ServiceUnreachable: The study's database does not answer.
     """
     record = read_run(context, name)
+    _note_age(context, record)
     for level in record.levels:
         check_sampler(level)
     found = changes(context, record)
@@ -84,6 +88,28 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
         record = _accept(context, record, found)
     event_log.record(context.folder(name), "run_resumed", run=name, forced=[*found])
     return record
+
+
+def _note_age(context: RunContext, record: RunRecord) -> None:
+    """Log that the files of a run are ahead of its database, which was restored from a backup or replaced."""
+    try:
+        copy = RunRecord.model_validate_json((context.folder(record.name) / RECORD_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return
+    files, stored = _steps(copy), _steps(record)
+    if files > stored:
+        reason = (
+            f"{context.folder(record.name) / RECORD_NAME} knows {files[0]} attempts and {files[1]} verdicts, the "
+            f"database {stored[0]} and {stored[1]}: it was restored from a backup or replaced; the run continues from "
+            "the database, and later files are written again"
+        )
+        log.warning("database older than files", extra={"action": "database_older", "reason": reason})
+
+
+def _steps(record: RunRecord) -> tuple[int, int, bool]:
+    """How far a run is: attempts, verdicts, and whether it has a recommendation."""
+    judged = sum(attempt.verdict is not None for attempt in record.attempts)
+    return len(record.attempts), judged, record.recommendation is not None
 
 
 def require_unchanged(context: RunContext, record: RunRecord) -> None:

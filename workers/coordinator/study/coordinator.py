@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Protocol
 
+from optimizer.runs.fingerprint import release
 from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
 from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
@@ -41,14 +42,16 @@ class StudyRun:
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
         given_up: GivenUpCallback = lambda number, reason: None,
+        database: str = "",
     ) -> None:
+        """`database` is the identity of the study's database; empty: the study is not marked in the queue."""
         level = facts.level
         if settings.trials_per_job > level.lag:
             raise SettingsError(
                 f"trials_per_job is {settings.trials_per_job}: expected at most the study's lag, {level.lag}"
             )
         self.dispatcher, self._settings = dispatcher, settings
-        self._facts, self._digests, self._study = facts, dict(digests), study
+        self._facts, self._digests, self._study, self._database = facts, dict(digests), study, database
         self.is_ready = False
         """Whether the ledger has loaded what the sampler needs for later trials."""
         self.ledger = TrialLedger(
@@ -108,6 +111,8 @@ class StudyRun:
         level, progress = self._facts.level, self.ledger.progress()
         announcement = Announcement(
             v=VERSION,
+            release=release(),
+            database=self._database,
             seen=0.0,  # the dispatcher sets the server's time
             trials=progress.trials,
             finished=progress.finished,

@@ -15,8 +15,11 @@ from tradeschool.errors import (
 )
 from workers.isolation.strategy_allowlist import UserCode
 from workers.queue.dispatch import Dispatcher, JobKey
-from workers.queue.messages import Batch, BatchResult
-from workers.queue.trial_queue import NOT_IMPORTED, JobReport, JobState
+from workers.queue.messages import VERSION, Batch, BatchResult
+from workers.queue.trial_queue import NOT_IMPORTED, OTHER_VERSION, JobReport, JobState
+
+MAX_LOGGED = 10
+"""Reasons of put-back jobs that one search logs at most."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,8 @@ class JobRecovery:
         self._orphans: dict[JobKey, float] = {}
         self._sent: set[JobKey] = set()
         """Jobs that this object has sent; reports on other jobs may be left over from an earlier coordinator."""
+        self._logged: set[str] = set()
+        """Reasons of jobs that were put back, which have been logged."""
         self.has_results = False
         """Whether a worker has evaluated a trial, so the strategy and the candles are available."""
         self._import_failures = 0
@@ -136,6 +141,8 @@ class JobRecovery:
         for job_key, report in zip(job_keys, self._dispatcher.look(job_keys), strict=False):
             if report.state is not JobState.ORPHANED:
                 self._orphans.pop(job_key, None)
+            if report.state is JobState.WAITING and report.reason:
+                self._note_put_back(job_key, report.reason)
             self._handle(job_key, report)
 
     def _handle(self, job_key: JobKey, report: JobReport) -> None:
@@ -170,7 +177,9 @@ class JobRecovery:
 
     def _accept_result(self, job_key: JobKey, report: JobReport) -> None:
         result = report.result
-        if result is None:
+        if result is None and job_key not in self._sent:  # an earlier coordinator's, perhaps of another release
+            self._send_again(job_key)
+        elif result is None:
             self._retry(job_key, "its result cannot be read")
         elif result.refused is not None:
             self._retry_refused(job_key, result.refused, DataIncomplete)
@@ -179,9 +188,21 @@ class JobRecovery:
             # A result of an earlier run of the same name answers other requests: trials that are still open go out.
             self._send_again(job_key)
 
+    def _note_put_back(self, job_key: JobKey, reason: str) -> None:
+        """Log once per reason that workers put jobs of the study back; another worker may take them."""
+        if reason not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(reason)
+            about_it = {"action": "job_put_back", "study": job_key.study, "reason": reason}
+            log.warning("jobs put back by a worker", extra=about_it)
+
     def _retry_refused(self, job_key: JobKey, reason: str, error: type[TradeschoolError]) -> None:
         """Try another worker; after the last attempt end the run. No trial fails: the cause is in the workers."""
         if job_key not in self._sent:  # an earlier coordinator sent it: the cause may be gone
+            self._send_again(job_key)
+            return
+        if reason.startswith(OTHER_VERSION) and not reason.startswith(f"{OTHER_VERSION} {VERSION}:"):
+            # Its worker is of a release that puts no job back: this does it instead.
+            self._note_put_back(job_key, reason)
             self._send_again(job_key)
             return
         if job_key.attempt >= self._settings.attempts:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from optimizer.level.spec import Level
+from optimizer.runs.fingerprint import release
 from optimizer.validation.evidence import NullRun
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.plain_text import plain
@@ -161,6 +162,7 @@ class SurrogateRun:
         progress = self.ledger.progress()
         announcement = Announcement(
             v=VERSION,
+            release=release(),
             seen=0.0,  # the dispatcher sets the server's time
             trials=progress.trials,
             finished=progress.finished,

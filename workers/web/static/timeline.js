@@ -5,7 +5,7 @@ import { moment } from "./format.js";
 
 const KINDS = {
   level_passed: "good", run_finished: "good", dataset_sealed: "good",
-  level_failed: "bad", level_escalated: "bad", worker_lost: "bad", trial_given_up: "bad", provider_banned: "bad",
+  level_failed: "bad", level_escalated: "bad", worker_lost: "bad", trial_given_up: "bad", database_older: "bad", provider_banned: "bad",
   provider_paused: "warn", run_interrupted: "warn", jobs_requeued: "warn", level_waiting: "warn",
   level_started: "new", retry_planned: "new", run_started: "new", run_resumed: "new",
 };
