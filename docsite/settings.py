@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from docsite.markdown import code, page, table
 from fetcher import provider_registry
+from tradeschool.object_storage.bucket_url import BucketUrl
 from tradeschool.settings.model import BORROWED_NAMES, FURTHER_PROVIDERS, PROVIDERS, environment_name, setting_names
 from tradeschool.settings.sections import InstrumentSettings
 
@@ -40,6 +41,9 @@ SECTIONS = {
     "": "General",
     "fetch": "fetch: downloads",
     "work": "work: workers and trials",
+    "object_storage": "object_storage: candles in a bucket",
+    "redis": "redis: the connection to the queue's server",
+    "database": "database: the connection to the study database",
     "serve": "serve: the monitoring page",
     "notify": "notify: notifications",
 }
@@ -86,8 +90,7 @@ def kind_of(annotation: Any, metadata: list[Any] | None = None) -> str:
         inner, *more = get_args(annotation)
         return kind_of(inner, [*more, *(metadata or [])])
     if origin in {typing.Union, UnionType}:
-        (inner,) = (each for each in get_args(annotation) if each is not type(None))
-        return kind_of(inner, metadata)
+        return " or ".join(kind_of(each, metadata) for each in get_args(annotation) if each is not type(None))
     if origin is Literal:
         return ", ".join(code(each) for each in get_args(annotation))
     return ", ".join([_word(annotation, metadata or []), *(bound for bound in bounds if bound)])
@@ -96,7 +99,15 @@ def kind_of(annotation: Any, metadata: list[Any] | None = None) -> str:
 def _word(annotation: Any, metadata: list[Any]) -> str:
     if any("https?" in str(getattr(each, "pattern", "")) for each in _constraints(metadata)):
         return "URL"
-    words = {bool: "`true` or `false`", int: "integer", float: "number", str: "text", Path: "path", SecretStr: "secret"}
+    words = {
+        BucketUrl: "URL of a bucket",
+        bool: "`true` or `false`",
+        int: "integer",
+        float: "number",
+        str: "text",
+        Path: "path",
+        SecretStr: "secret",
+    }
     if annotation in words:
         return words[annotation]
     inner = [each for each in get_args(annotation) if each is not Ellipsis]

@@ -1,4 +1,4 @@
-"""The commands of the section on backups in `docs/operations.md` are run, and what they restore is used."""
+"""The commands of the section on backups in `docs/how-to/operations.md` are run, and what they restore is used."""
 
 import os
 import re
