@@ -44,9 +44,6 @@ SECTIONS = {
     "redis": "redis: password and TLS of the queue's server",
     "database": "database: password, TLS and pool of the study database",
     "work": "work: workers and trials",
-    "object_storage": "object_storage: candles in a bucket",
-    "redis": "redis: the connection to the queue's server",
-    "database": "database: the connection to the study database",
     "serve": "serve: the monitoring page",
     "notify": "notify: notifications",
 }
