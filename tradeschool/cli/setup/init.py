@@ -77,13 +77,19 @@ def init(
         _write(out, curriculum, curriculum_text(draft, command=_command_line(given), file=CURRICULUM_FILE))
         load_levels(curriculum)
     say(f"written: {curriculum}")
-    is_kept = settings_file.exists() and not force
-    if not is_kept:
-        _write(out, settings_file, _settings_of(settings, out))
-    say(f"kept: {settings_file} exists" if is_kept else f"written: {settings_file}")
-    for note in (f"level {level.name}: {note}" for level in draft.levels for note in draft.notes[level.name]):
-        say(note)
+    _write_settings(settings, settings_file, force=force)
+    for level in draft.levels:
+        for note in draft.notes[level.name]:
+            say(f"level {level.name}: {note}")
     _say_next_steps(curriculum)
+
+
+def _write_settings(settings: Settings, path: Path, *, force: bool) -> None:
+    if path.exists() and not force:
+        say(f"kept: {path} exists")
+    else:
+        _write(path.parent, path, _settings_of(settings, path.parent))
+        say(f"written: {path}")
 
 
 def _command_line(given: Mapping[str, str | None]) -> str:
