@@ -60,6 +60,9 @@ class Shuffled:
     def count_loss(self, job_key) -> int:
         return 0
 
+    def expire(self, job_keys) -> None:
+        """No job is stored."""
+
     def announce(self, announcement) -> None:
         """No worker reads announcements."""
 
