@@ -46,6 +46,7 @@ def parts() -> dict[str, Callable[[Path, str], list[Row]]]:
         "scaling": scaling.ours,
         "scaling-peers": scaling.peers,
         "scaling-costs": scaling.costs,
+        "scaling-studies": scaling.studies,
     }
 
 

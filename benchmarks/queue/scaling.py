@@ -25,6 +25,7 @@ SLOW_TRIALS_A_WORKER = 12
 SIZES = ((100, 1), (1_000, 1), (10_000, 1), (1_000, 4), (1_000, 16), (10_000, 16))
 """Studies whose costs are measured: trials, and trials a job."""
 COST_WORKERS, COST_LAG = 2, 64
+STUDY_TRIALS, STUDY_WORKERS, STUDY_LAG = 120, 32, 8
 LIMIT_SECONDS = 300
 
 
@@ -85,6 +86,19 @@ def costs(folder: Path, url: str) -> list[Row]:
                     f"{trials:,} trials, {size} a job, {name}",
                     run_program(sys.executable, "ours.py", "conduct", url, *words),
                 )
+    return rows
+
+
+def studies(folder: Path, url: str) -> list[Row]:
+    """One study, and ten at once, of the usual lag on a pool that is larger than the lag."""
+    rows = []
+    for count in (1, 10):
+        words = [f"sleep {SLEEP_SECONDS}", STUDY_TRIALS, STUDY_WORKERS, STUDY_LAG, folder, count]
+        found = run_program(sys.executable, "many_studies.py", url, *words)
+        row = _rate_row(f"ours, {count} {'studies' if count > 1 else 'study'} of lag {STUDY_LAG}", STUDY_WORKERS, found)
+        shares = f"; at half time the first study, of lag {8 * STUDY_LAG}, had {found['first']:.0f} trials"
+        shares += f" and another {found['others']:.0f}"
+        rows.append(Row(target=0, what=row.what, wanted="", reached=row.reached + (shares if count > 1 else "")))
     return rows
 
 

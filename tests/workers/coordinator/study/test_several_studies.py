@@ -1,4 +1,4 @@
-"""Ten searches at once on one queue and two workers: they advance together, and each table is that of a search alone."""
+"""Ten searches at once on one queue and two workers advance together; each table is that of a search alone."""
 
 from collections import Counter
 from dataclasses import replace
