@@ -10,6 +10,7 @@ Source: Goyal, Vin, Cheng (1997), Start-time fair queueing, IEEE/ACM Transaction
 from collections.abc import Sequence
 
 from redis.client import Pipeline
+from rq.job import Job
 from rq.suspension import WORKERS_SUSPENDED
 
 from workers.connection.server_time import DATE, NOW
@@ -97,7 +98,7 @@ return redis.call('LMOVE', queue, taken, 'LEFT', 'RIGHT')
 """Takes the next job unless workers are suspended; part of the transaction that submits a result."""
 
 
-def enqueue_in_turn(queue: TrialQueue, job: TrialJob, trials: int, fields: Sequence[object]) -> bool:
+def enqueue_in_turn(queue: TrialQueue, job: Job, trials: int, fields: Sequence[str | bytes | int | float]) -> bool:
     """Put a job of so many trials at its place in the queue; False if a job of that id exists."""
     keys = (job.key, queue.key, queue.redis_queues_keys, TURNS_KEY)
     values = (job.id, study_of(job.id) or job.id, trials, TrialJob.key_for(""))
