@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).parents[1] / "fetch"))
 
+import scaling
 import steps
 import throughput
 from table import RESULTS, Row, machine, markdown, write
@@ -42,6 +43,10 @@ def parts() -> dict[str, Callable[[Path, str], list[Row]]]:
         "many": lambda folder, url: t.alone(t.MANY, folder, url, 2) + t.alone(t.MOST, folder, url, 2),
         "steps": lambda folder, url: steps.costs(folder),
         "recovery": steps.recovery,
+        "scaling": scaling.ours,
+        "scaling-peers": scaling.peers,
+        "scaling-costs": scaling.costs,
+        "scaling-studies": scaling.studies,
     }
 
 
@@ -50,15 +55,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--only", nargs="+", choices=list(parts()), default=list(parts()))
     chosen = options.parse_args().only
-    rows, about = _last(), machine()
+    (rows, about), now = _last(), machine()
+    about |= {"machine": now["machine"]}
     for name in chosen:
         print(f"measuring {name}", file=sys.stderr)
-        began = time.monotonic()
+        now, began = machine(), time.monotonic()
         with place() as (folder, url):
             rows[name] = parts()[name](folder, url)
-        about[f"part {name}"] = f"{time.monotonic() - began:.0f} s"
-    for peer in throughput.PEERS.values():
-        about[f"peer {peer.name}"] = peer.versions()
+        took = f"{time.monotonic() - began:.0f} s"
+        about[f"part {name}"] = f"{took}, measured at {now['measured at']}, load at start {now['load at start']}"
+    about |= scaling.installed(tuple(throughput.PEERS.values()))
     every = sorted((row for name in rows for row in rows[name]), key=lambda row: (row.target or 99, row.what))
     path = write(every, about, NAME)
     kept = json.loads(path.with_suffix(".json").read_text()) | {
@@ -69,14 +75,14 @@ def main() -> None:
     print(f"written to {path} and beside it as JSON")
 
 
-def _last() -> dict[str, list[Row]]:
-    """The rows of the last run, by part."""
+def _last() -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """The rows of the last run by part, and where and when each part was measured."""
     try:
         kept = json.loads((RESULTS / f"{NAME}.json").read_text())
     except FileNotFoundError:
-        return {}
+        return {}, {}
     known = {row["what"]: Row(**row) for row in kept["rows"]}
-    return {name: [known[what] for what in found] for name, found in kept["parts"].items()}
+    return {name: [known[what] for what in found] for name, found in kept["parts"].items()}, kept["about"]
 
 
 if __name__ == "__main__":

@@ -119,8 +119,8 @@ WORK_FOUR = Load(
 
 def ours(load: Load, folder: Path, url: str) -> float:
     """Trials a second of ours."""
-    words = [load.cost, load.trials, load.workers, load.lag, load.size]
-    command = [sys.executable, PROGRAMS / "ours.py", "conduct", folder, url, *words]
+    words = [load.cost, load.trials, load.workers, load.lag, load.size, f"sqlite:///{folder}/study.db"]
+    command = [sys.executable, PROGRAMS / "ours.py", "conduct", url, *words]
     return _rate([str(word) for word in command], {})
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tradeschool.errors import ServiceUnreachable, SettingsError, StorageRefused
 from tradeschool.object_storage.bucket_config import BucketConfig
-from tradeschool.object_storage.failures import Failure
+from tradeschool.object_storage.failures import NO_BUCKET, Failure
 from tradeschool.object_storage.waiting import announced, still_waiting
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 ENDPOINT_VARIABLES = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
 }
 """Variables with the URL of another server; an `http://` one has to be allowed to the library."""
 
@@ -62,7 +63,12 @@ class ObjectInfo:
     key: str
     size: int
     version: str
-    """ETag."""
+    """ETag without its quotes."""
+
+
+def version_of(answer: Any) -> str:
+    """Return the ETag of an answer without its quotes, which Azure leaves out in listings; empty if there is none."""
+    return (answer["e_tag"] or "").strip('"')
 
 
 class ObjectClient:
@@ -83,7 +89,7 @@ class ObjectClient:
         def read() -> tuple[bytes, str]:
             parts: list[bytes] = []
             meta = self._stream(key, parts.append, largest)
-            return b"".join(parts), meta["e_tag"] or ""
+            return b"".join(parts), version_of(meta)
 
         return self._attempt(f"reading {self.url}/{key}", read)
 
@@ -114,7 +120,7 @@ class ObjectClient:
 
     def replace(self, key: str, content: bytes, version: str) -> str:
         """Replace an object if it still has the version, and return the new one; raises as `create`."""
-        return self._put(key, content, {"e_tag": version})
+        return self._put(key, content, {"e_tag": f'"{version}"', **self._generation(key, version)})
 
     def size(self, key: str) -> int | None:
         """Return the size of an object, None if there is none."""
@@ -132,12 +138,30 @@ class ObjectClient:
         def found() -> Iterator[ObjectInfo]:
             for batch in obstore.list(self._store, folder):
                 for each in batch:
-                    yield ObjectInfo(each["path"], each["size"], each["e_tag"] or "")
+                    yield ObjectInfo(each["path"], each["size"], version_of(each))
 
         try:
             return self._attempt(f"listing {self.url}/{folder}", lambda: list(found()))
         except ObjectMissing:
             raise StorageRefused(f"{self.url}: no bucket {self.url.bucket}; create it, or correct data_dir") from None
+
+    def _generation(self, key: str, version: str) -> dict[str, str]:
+        """Return what Google Cloud Storage compares instead of an ETag; empty for other providers.
+
+        Raises:
+            ObjectChanged: if the object has another ETag, or is gone.
+        """
+        import obstore
+
+        if self.url.scheme != "gs":
+            return {}
+        try:
+            found = self._attempt(f"checking {self.url}/{key}", lambda: obstore.head(self._store, key))
+        except ObjectMissing:
+            raise ObjectChanged from None
+        if version_of(found) != version:
+            raise ObjectChanged
+        return {"version": found["version"] or ""}
 
     def _stream(self, key: str, write: Callable[[bytes], object], largest: int) -> Any:
         """Pass an object to `write` in parts; return its metadata."""
@@ -159,7 +183,7 @@ class ObjectClient:
 
         def put() -> str:
             body = content.read_bytes() if isinstance(content, Path) else content
-            return obstore.put(self._store, key, body, mode=mode, use_multipart=False)["e_tag"] or ""
+            return version_of(obstore.put(self._store, key, body, mode=mode, use_multipart=False))
 
         return self._attempt(f"writing {self.url}/{key}", put)
 
@@ -193,7 +217,7 @@ class ObjectClient:
             raise ObjectChanged from error
         except FileNotFoundError as error:
             failure = Failure.of(error)
-            if failure.code == "NoSuchBucket":
+            if failure.code in NO_BUCKET:
                 return failure
             raise ObjectMissing from error
         except (BaseError, ConnectionError) as error:
@@ -245,7 +269,8 @@ def _store_of(config: BucketConfig) -> "ObjectStore":
             case "s3":
                 return S3Store(config.url.bucket, **common, **options)
             case "gs":
-                return GCSStore(config.url.bucket, **common)
+                base: dict[str, Any] = {"base_url": config.endpoint} if config.endpoint else {}
+                return GCSStore(config.url.bucket, **common, **base)
             case _:
                 endpoint: dict[str, Any] = {"endpoint": config.endpoint} if config.endpoint else {}
                 return AzureStore(config.url.bucket, **common, **endpoint)

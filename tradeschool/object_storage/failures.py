@@ -11,6 +11,7 @@ STATUS = re.compile(r"status code: (\d{3})")
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 WRONG_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AccessDenied", "AuthFailure"}
 CLOCK = {"RequestTimeTooSkewed"}
+NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 PASSING = {408, 409, 425, 429}
 """Statuses below 500 that may pass."""
 INVALID_REQUEST = "builder error"
@@ -37,7 +38,7 @@ class Failure:
     @property
     def may_pass(self) -> bool:
         """Whether a later attempt may succeed: an error of the server, a time-out, or a connection that was cut."""
-        if self.code in EXPIRED | WRONG_CREDENTIALS | CLOCK | {"NoSuchBucket"} or _has_no_credentials(self.text):
+        if self.code in EXPIRED | WRONG_CREDENTIALS | CLOCK | NO_BUCKET or _has_no_credentials(self.text):
             return False
         if INVALID_REQUEST in self.text:
             return False
@@ -54,7 +55,7 @@ class Failure:
     def refusal(self, url: BucketUrl) -> TradeschoolError:
         """Return the error of a failure that no later attempt mends."""
         where = f"{url}"
-        if self.code == "NoSuchBucket" or (self.status == 404 and not self.code):
+        if self.code in NO_BUCKET or (self.status == 404 and not self.code):
             return StorageRefused(f"{where}: no bucket {url.bucket}; create it, or correct data_dir")
         if self.code in EXPIRED:
             return StorageRefused(f"{where}: the credentials have expired; {RENEW}")

@@ -52,6 +52,7 @@ def key_types_of(queue: Queue) -> dict[str, str]:
         REDIS_WORKER_KEYS: "set",
         WORKERS_BY_QUEUE_KEY % queue.name: "set",
         "tradeschool:studies": "hash",
+        "tradeschool:turns": "zset",
     }
 
 

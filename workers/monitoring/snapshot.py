@@ -3,7 +3,7 @@
 A snapshot takes two round trips, or three with more workers than are listed. Lists are bounded, counts are not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
@@ -16,6 +16,7 @@ from workers.connection.bounded_reads import number, parse_hash, parse_key, read
 from workers.connection.damaged_keys import is_damage
 from workers.connection.signing import UNSIGNED, Signer
 from workers.monitoring.stall_detection import SILENT_SECONDS, Stall, eta_seconds, find_stall
+from workers.monitoring.study_snapshot import StudySnapshot, study_snapshots
 from workers.monitoring.worker_snapshot import WORKER_FIELDS, WorkerSnapshot, age, parse_worker
 from workers.queue import announcements
 from workers.queue.job_allowlist import TrialJob, TrialQueue
@@ -25,6 +26,8 @@ from workers.queue.trial_queue import KEEP_SECONDS
 MINUTE = 60
 MAX_RUNNING_JOBS = 256
 """Maximum number of running jobs that are listed."""
+MAX_COUNTED = 4_096
+"""Maximum number of queued, and of running, jobs that are counted by study."""
 MAX_WORKERS = 1_024
 MAX_KNOWN = 4_096
 """Maximum number of worker names that are read."""
@@ -65,6 +68,8 @@ class Snapshot:
     workers: tuple[WorkerSnapshot, ...]
     running_jobs: tuple[RunningJob, ...] = ()
     """Running jobs, longest first."""
+    studies: tuple[StudySnapshot, ...] = ()
+    """Active studies, and others with jobs, by name."""
     workers_not_listed: int = 0
     """Number of workers beyond `MAX_WORKERS`, which are only counted."""
     most_jobs: int | None = None
@@ -129,6 +134,7 @@ class Snapshot:
         return {
             **{name: value for name, value in asdict(self).items() if name not in NOT_REPORTED},
             "workers": [asdict(worker) for worker in self.workers],
+            "studies": [study.to_json() for study in self.studies],
             "running_jobs": [running_job.to_json() for running_job in self.running_jobs],
             "worker_count": self.worker_count,
             "eta_seconds": self.eta_seconds,
@@ -149,13 +155,15 @@ def take_snapshot(
     *counts, head, leases, keys, latest, clock, hung = _request_queue(queue)
     queued, started, finished, failed, deferred, scheduled, suspended = map(_count, counts)
     now = announcements.server_time(clock) if now is None else now
-    studies = announcements.parse_announcements(clock, hung, signer).values()
+    announced = announcements.parse_announcements(clock, hung, signer)
+    studies = announced.values()
     parts = [
         parse_key(key, kind, reply) for (key, kind, _), reply in zip(_listed(queue), (head, leases, keys), strict=True)
     ]
     names = sorted(name for name in parts[2].texts if name.startswith(WORKER_PREFIX.encode()))
     listed, others = names[:most_workers], names[most_workers:]
-    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now)
+    leased = parts[1].pairs[:MAX_RUNNING_JOBS]
+    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, leased, listed, now)
     return Snapshot(
         queued=queued,
         started=started,
@@ -168,8 +176,9 @@ def take_snapshot(
         workers=workers,
         workers_not_listed=int(queue.connection.exists(*others)) if others else 0,
         running_jobs=running_jobs,
+        studies=study_snapshots(announced, map(text, parts[0].texts), _jobs_of(parts[1].pairs)),
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
-        # Without parts[0]: only the head of the queue is read.
+        # Without parts[0]: the length of the queue is known, and only its first jobs are read.
         left_out=tuple(part.error for part in parts[1:] if part.error),
         is_suspended=bool(suspended),
         releases=frozenset(found) if all(found := [study.release for study in studies]) else frozenset(),
@@ -203,8 +212,8 @@ def _idle_seconds(queue: TrialQueue, latest: object, now: float) -> float | None
 def _listed(queue: TrialQueue) -> tuple[tuple[str, str, int], ...]:
     """Return the keys whose entries are read: key, type and maximum number of entries."""
     return (
-        (queue.key, "list", 1),
-        (queue.started_job_registry.key, "zset", MAX_RUNNING_JOBS),
+        (queue.key, "list", MAX_COUNTED),
+        (queue.started_job_registry.key, "zset", MAX_COUNTED),
         (WORKERS_BY_QUEUE_KEY % queue.name, "set", MAX_KNOWN),
     )
 
@@ -226,7 +235,7 @@ def _details(
     queue: TrialQueue, head: Sequence[bytes], leases: Sequence[tuple[bytes, bytes]], names: Sequence[bytes], now: float
 ) -> tuple[int, float, tuple[RunningJob, ...], tuple[WorkerSnapshot, ...]]:
     first = text(head[0]) if head else ""
-    jobs = list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
+    jobs = _jobs_of(leases)
     workers = sorted(name for each in names if (name := text(each)).startswith(WORKER_PREFIX))
     with queue.connection.pipeline(transaction=False) as pipeline:
         # The score of a finished job is the time at which its result expires.
@@ -246,6 +255,11 @@ def _details(
     )
     oldest = age((parse_hash(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
     return _count(lately), oldest, tuple(sorted(running_jobs, key=lambda running_job: -running_job.seconds)), known
+
+
+def _jobs_of(leases: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """Return the job of each lease once."""
+    return list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
 
 
 def _running_job(job: str, reply: object, now: float) -> RunningJob:

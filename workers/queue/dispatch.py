@@ -13,7 +13,17 @@ from workers.queue.job_allowlist import TrialQueue
 from workers.queue.job_reports import look_at
 from workers.queue.messages import Batch, BatchResult
 from workers.queue.study_marks import StudyMark, forget_from, mark_key, read_mark, write_mark
-from workers.queue.trial_queue import JobReport, clean, enqueue, forget, pop_results, put_back, results_key, translated
+from workers.queue.trial_queue import (
+    JobReport,
+    clean,
+    enqueue,
+    expire,
+    forget,
+    pop_results,
+    put_back,
+    results_key,
+    translated,
+)
 from workers.queue.worker_losses import count_loss, losses_key
 
 Found = TypeVar("Found")
@@ -59,6 +69,9 @@ class Dispatcher(Protocol):
 
     def count_loss(self, job_key: JobKey) -> int:
         """Count and return the workers that were lost with this job, the latest included."""
+
+    def expire(self, job_keys: Sequence[JobKey]) -> None:
+        """Let finished jobs expire, because every trial of theirs has its result."""
 
     def announce(self, announcement: Announcement) -> None:
         """Publish the progress of the study."""
@@ -117,6 +130,10 @@ class QueueDispatcher:
     def count_loss(self, job_key: JobKey) -> int:
         """The count is kept in Redis, so the next coordinator continues it."""
         return self._done(lambda: count_loss(self._queue.connection, self._study, job_key.job_id, self._signer))
+
+    def expire(self, job_keys: Sequence[JobKey]) -> None:
+        """Shorten the life of the jobs and of their results, of which a long search leaves many."""
+        self._done(lambda: expire(self._queue, [job_key.job_id for job_key in job_keys]))
 
     def announce(self, announcement: Announcement) -> None:
         """Publish an announcement and mark what is committed; remove it once every trial is finished."""

@@ -43,6 +43,12 @@ def attempt_of(job: str) -> int:
     return int(found["attempt"]) if found else 1
 
 
+def size_of(job: str) -> int:
+    """The number of trials that a job may hold; 1 if its id has another form."""
+    found = JOB.fullmatch(job)
+    return max(1, int(found["last"]) - int(found["first"]) + 1) if found else 1
+
+
 def study_of(job: str) -> str:
     """The study that a job belongs to; empty if its id has another form."""
     return job.rsplit("-", 3)[0] if JOB.fullmatch(job) else ""

@@ -106,6 +106,11 @@ class TrialBatch(_BatchMessage):
         return (self.level,)
 
     @property
+    def trials(self) -> int:
+        """Number of its trials, by which studies share the workers."""
+        return len(self.numbers)
+
+    @property
     def key(self) -> str:
         """A text that identifies everything that its level's preparation depends on."""
         return json.dumps([self.level.model_dump(mode="json"), self.digests], sort_keys=True)
@@ -147,6 +152,11 @@ class SurrogateBatch(_BatchMessage):
         """A text that identifies the curriculum and its candles."""
         levels = [level.model_dump(mode="json") for level in self.levels]
         return json.dumps(["surrogates", levels, self.seed, self.digests], sort_keys=True)
+
+    @property
+    def trials(self) -> int:
+        """Number of trials of the first attempt at each level, in all its markets."""
+        return len(self.numbers) * sum(level.trials for level in self.levels)
 
     def request_digests(self) -> tuple[str, ...]:
         """Per surrogate market, a digest of everything that its run depends on."""

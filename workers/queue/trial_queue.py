@@ -7,7 +7,7 @@ does.
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -23,18 +23,21 @@ from tradeschool.errors import ServiceUnreachable
 from tradeschool.settings.urls import mask_url
 from workers.connection.redis_client import make_client
 from workers.connection.redis_outage import remedy
-from workers.connection.server_time import DATE, NOW, remember, stamp, take_turn
+from workers.connection.server_time import remember, stamp, take_turn
 from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_results import failure_fields
 from workers.queue.leases import take_expired
 from workers.queue.messages import Batch, BatchResult
+from workers.queue.turns import enqueue_in_turn
 
 CONNECT_SECONDS = 5
 RESPONSE_SECONDS = 10
 """Time limit of a command; longer than any blocking wait for a list."""
 KEEP_SECONDS = 86_400
 """Lifetime of finished jobs and uncollected results; RQ's default of 500 s is too short for an outage."""
+CLOSED_SECONDS = 600
+"""Lifetime of a finished job whose result the coordinator has; longer than an outage of the database may last."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, PAUSE_GROWTH = 0.0005, 0.02, 1.2
 """Pauses between two looks for results: they grow with the wait, so that a short trial is not held up."""
 MAX_RESULTS_READ = 100
@@ -59,16 +62,6 @@ MAX_RESULTS = 10
 MAX_CLEANED = 1_000
 """Entries of each list that one round of maintenance checks."""
 MAINTENANCE_KEY = "tradeschool:maintenance"
-ENQUEUE = f"""
-{NOW}{DATE}
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-redis.call('HSET', KEYS[1], 'created_at', date(), 'enqueued_at', date())
-redis.call('SADD', KEYS[3], KEYS[2])
-redis.call('RPUSH', KEYS[2], ARGV[1])
-return 1
-"""
-"""Atomic: a coordinator that is killed halfway would otherwise leave a job in no list."""
 LEASE_EXPIRED = "the worker's lease expired"
 BATCH_REFUSED = "batch refused"
 """Start of the reason if a worker cannot accept a batch; the trials do not fail."""
@@ -144,7 +137,7 @@ def results_key(study: str) -> str:
 
 
 def enqueue(queue: TrialQueue, job_id: str, batch: Batch, timeout_seconds: int, signer: Signer) -> bool:
-    """Put a batch at the end of the queue; False if a job of that id exists."""
+    """Put a batch at its place in the queue; False if a job of that id exists."""
     job = queue.create_job(
         batch.function,
         args=[json.loads(signer.sign(batch.kind, job_id, batch.model_dump_json()))],
@@ -156,8 +149,7 @@ def enqueue(queue: TrialQueue, job_id: str, batch: Batch, timeout_seconds: int, 
         status=JobStatus.QUEUED,
     )
     fields = [part for pair in job.to_dict().items() for part in pair]
-    keys = (job.key, queue.key, queue.redis_queues_keys)
-    return bool(queue.connection.eval(ENQUEUE, len(keys), *keys, job_id, *fields))
+    return enqueue_in_turn(queue, job, batch.trials, fields)
 
 
 def forget(queue: TrialQueue, job_id: str) -> None:
@@ -168,6 +160,17 @@ def forget(queue: TrialQueue, job_id: str) -> None:
         pipeline.zrem(queue.failed_job_registry.key, job_id)
         pipeline.zrem(queue.finished_job_registry.key, job_id)
         pipeline.delete(TrialJob.key_for(job_id), Result.get_key(job_id))
+        pipeline.execute()
+
+
+def expire(queue: TrialQueue, job_ids: Sequence[str]) -> None:
+    """Shorten the life of finished jobs to `CLOSED_SECONDS`; the count of finished jobs keeps them for a day."""
+    if not job_ids:
+        return
+    with queue.connection.pipeline(transaction=False) as pipeline:
+        for job_id in job_ids:
+            pipeline.expire(TrialJob.key_for(job_id), CLOSED_SECONDS)
+            pipeline.expire(Result.get_key(job_id), CLOSED_SECONDS)
         pipeline.execute()
 
 

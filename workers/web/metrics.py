@@ -58,6 +58,7 @@ class MetricsCollector(Collector):
         yield _gauge("tradeschool_up", "1 if a source was readable at the last check, else 0.", ["source"], seen)
         yield from _redis(topics["queue"], queue)
         yield from _queue(queue)
+        yield from _studies(_objects(queue.get("studies")))
         yield from _workers(_objects(queue.get("workers")))
         yield from _levels(_objects(_object(topics["run"].get("run")).get("levels")))
         yield from _forward(_objects(topics["forward"].get("tests")))
@@ -99,6 +100,16 @@ def _queue(queue: Object) -> Iterator[Metric]:
         [],
         [([], queue.get("throughput_per_minute"))],
     )
+
+
+def _studies(studies: Sequence[Object]) -> Iterator[Metric]:
+    named = [(str(study.get("study")), study) for study in studies]
+    trials = [([name, state], study.get(state)) for name, study in named for state in ("finished", "failed")]
+    trials += [([name, "total"], study.get("trials")) for name, study in named]
+    description = "Number of trials of each active study, or of surrogate markets of a null test."
+    yield _gauge("tradeschool_study_trials", description, ["study", "state"], trials)
+    jobs = [([name, state], study.get(state)) for name, study in named for state in ("queued", "started")]
+    yield _gauge("tradeschool_study_jobs", "Number of jobs of each active study.", ["study", "status"], jobs)
 
 
 def _workers(workers: Sequence[Object]) -> Iterator[Metric]:

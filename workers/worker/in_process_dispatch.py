@@ -51,6 +51,9 @@ class InProcessDispatcher(Generic[Arrays, Prepared]):
         """Always 0."""
         return 0
 
+    def expire(self, job_keys: Sequence[JobKey]) -> None:
+        """No effect: no job is stored."""
+
     def announce(self, announcement: Announcement) -> None:
         """No effect: no other process takes part."""
 

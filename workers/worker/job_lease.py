@@ -23,12 +23,7 @@ from workers.connection.server_time import CLOCK_KEY, remember, stamp
 from workers.queue.job_allowlist import TrialJob, TrialQueue, fields_read, read_fields
 from workers.queue.leases import BEAT, BEGIN, RENEW
 from workers.queue.trial_queue import KEEP_SECONDS, MAX_RESULTS, PUT_BACK, put_back, results_key
-
-TAKE = """
-if redis.call('EXISTS', KEYS[3]) == 1 then return false end
-return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
-"""
-"""Takes the next job unless workers are suspended; part of the transaction that submits a result."""
+from workers.queue.turns import take_next as add_take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +118,7 @@ class LeaseClient:
             fields = {"type": Result.Type.SUCCESSFUL.value, "return_value": b64encode(result)}
             self._end(pipeline, leased, JobStatus.FINISHED, fields)
             pipeline.hincrby(self._key, "successful_job_count", 1)
-            return self._execute(pipeline, take_next=take_next)
+            return self._execute(pipeline, leased, take_next=take_next)
 
     def fail(self, leased: LeasedJob, reason: str, signed: Mapping[str, str], *, take_next: bool) -> str | None:
         """Store the signed reason of a failure, and take the next job if there is one."""
@@ -133,7 +128,7 @@ class LeaseClient:
             result = Result(job.id, Result.Type.FAILED, self._queue.connection, exc_string=reason).serialize()
             self._end(pipeline, leased, JobStatus.FAILED, {**result, **signed, "worker_name": self._name})
             pipeline.hincrby(self._key, "failed_job_count", 1)
-            return self._execute(pipeline, take_next=take_next)
+            return self._execute(pipeline, leased, take_next=take_next)
 
     def _end(self, pipeline: Pipeline, leased: LeasedJob, status: JobStatus, result: dict[str, object]) -> None:
         job, results = leased.job, Result.get_key(leased.job.id)
@@ -146,11 +141,10 @@ class LeaseClient:
         pipeline.zrem(self._leases, leased.lease)
         pipeline.hincrbyfloat(self._key, "total_working_time", time.monotonic() - leased.began)
 
-    def _execute(self, pipeline: Pipeline, *, take_next: bool) -> str | None:
+    def _execute(self, pipeline: Pipeline, leased: LeasedJob, *, take_next: bool) -> str | None:
         self._heartbeat(pipeline, WorkerStatus.IDLE)
         if take_next:
-            keys = (self._queue.key, self._queue.intermediate_queue_key, WORKERS_SUSPENDED)
-            pipeline.eval(TAKE, len(keys), *keys)
+            add_take(pipeline, self._queue, leased.job.id, time.monotonic() - leased.began)
         *_, last = pipeline.execute()
         return self._taken(last) if take_next else None
 

@@ -63,11 +63,11 @@ def whole(folder: Path, count: int) -> dict[str, float]:
         until(run, wanted)
         return (time.perf_counter() - began) / trials
 
-    run = make_run(folder, "whole", level, 1, InProcessDispatcher(evaluator))
+    run = make_run(f"sqlite:///{folder}/study.db", "whole", level, 1, InProcessDispatcher(evaluator))
     early = timed(run, 250, 200)
     until(run, 2000)
     began = time.perf_counter()
-    run = make_run(folder, "whole", level, 1, InProcessDispatcher(evaluator))
+    run = make_run(f"sqlite:///{folder}/study.db", "whole", level, 1, InProcessDispatcher(evaluator))
     resume = time.perf_counter() - began
     return {"early": early, "late": timed(run, count, 200), "resume": resume}
 

@@ -1,22 +1,23 @@
-"""Ours: `ours.py worker URL` is one worker, `ours.py conduct FOLDER URL COST TRIALS WORKERS LAG SIZE` a whole search.
+"""Ours: `ours.py worker URL` is one worker, `ours.py conduct URL COST TRIALS WORKERS LAG SIZE STORAGE` a whole search.
 
-Prints a JSON object: trials a second, from the first question to the last commit, workers warm.
+Prints a JSON object: trials a second, from the first question to the last commit, workers warm, and what each cost.
+The workers of a search are forks of one process, so that many of them fit into a machine.
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from objective import REAL, WHOLE, evaluate, spend
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from queue_cost import read
 
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
@@ -102,11 +103,11 @@ def queued(url: str, name: str) -> QueueDispatcher:
     return QueueDispatcher(TrialQueue(connection=connect(url)), study=name, url=url, job_timeout_seconds=60)
 
 
-def make_run(folder: Path, name: str, level: Level, size: int, dispatcher: Dispatcher) -> StudyRun:
+def make_run(storage: str, name: str, level: Level, size: int, dispatcher: Dispatcher) -> StudyRun:
     """A study of that name, made where there is none."""
     facts = StudyFacts(level=level, seed=7, fingerprints={})
     return StudyRun(
-        study=open_study(f"sqlite:///{folder}/study.db", name, facts),
+        study=open_study(storage, name, facts),
         facts=facts,
         space=SearchSpace(
             seed=facts.seed, lag=level.lag, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters
@@ -133,23 +134,46 @@ def work(url: str, parent: int) -> None:
     run_worker(connect(url), evaluator, WorkerSettings(), warm=lambda: None, parent=parent)
 
 
-def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int, size: int) -> None:
-    """Start workers, warm them with a study of its own, and time another."""
-    command = [sys.executable, __file__, "worker", url, str(os.getpid())]
-    pool = [subprocess.Popen(command, start_new_session=True) for _ in range(workers)]
+@contextmanager
+def forked_workers(url: str, count: int) -> Iterator[None]:
+    """Workers that have registered; at the end each finishes its job and ends."""
+    with connect(url) as connection:
+        before = connection.scard("rq:workers:trials")
+    pool = [_fork(url) for _ in range(count)]
     try:
         with connect(url) as connection:
-            while connection.scard("rq:workers:trials") < workers:
+            while connection.scard("rq:workers:trials") < before + count:
                 time.sleep(0.05)
-        warm, name = f"warm{time.time_ns()}", f"run{time.time_ns()}"
-        coordinate(make_run(Path(folder), warm, level_of("sleep 0.05", 2 * workers, 2 * workers), 1, queued(url, warm)))
-        seconds = coordinate(make_run(Path(folder), name, level_of(cost, trials, lag), size, queued(url, name)))
+        yield
     finally:
-        for process in pool:
-            process.send_signal(signal.SIGTERM)
-        for process in pool:
-            process.wait(30)
-    print(json.dumps({"rate": trials / seconds}))
+        for pid in pool:
+            os.kill(pid, signal.SIGTERM)
+        for pid in pool:
+            os.waitpid(pid, 0)
+
+
+def _fork(url: str) -> int:
+    parent, pid = os.getpid(), os.fork()
+    if pid == 0:
+        os.setsid()
+        try:
+            work(url, parent)
+        finally:
+            os._exit(0)
+    return pid
+
+
+def search(url: str, cost: str, trials: int, workers: int, lag: int, size: int, storage: str) -> None:
+    """Start workers, warm them with a study of its own, and measure another."""
+    warm, name = f"warm{time.time_ns()}-L1-a1", f"run{time.time_ns()}-L1-a1"
+    with forked_workers(url, workers), connect(url) as connection:
+        warming = level_of("sleep 0.05", 2 * workers, 2 * workers)
+        coordinate(make_run(storage, warm, warming, 1, queued(url, warm)))
+        run = make_run(storage, name, level_of(cost, trials, lag), size, queued(url, name))
+        before = read(connection, storage)
+        coordinate(run)
+        found = before.a_trial(read(connection, storage), trials)
+    print(json.dumps(found))
 
 
 def main(words: list[str]) -> None:
@@ -157,7 +181,7 @@ def main(words: list[str]) -> None:
     if words[0] == "worker":
         work(words[1], int(words[2]))
     else:
-        search(words[1], words[2], words[3], *map(int, words[4:8]))
+        search(words[1], words[2], *map(int, words[3:7]), words[7])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(folder: str, url: str) -> None:
     while connection.scard("rq:workers:trials") < 2:
         time.sleep(0.05)
     level = level_of(f"sleep {TRIAL_SECONDS}", 1, 1)
-    run = make_run(Path(folder), "killed", level, 1, queued(url, "killed"))
+    run = make_run(f"sqlite:///{folder}/study.db", "killed", level, 1, queued(url, "killed"))
     run.reconcile()
     while not connection.zcard("rq:wip:trials"):
         time.sleep(0.01)

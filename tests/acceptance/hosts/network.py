@@ -43,15 +43,32 @@ class Host:
         """Plug the cable in again."""
         run("ip", "-n", self._switch, "link", "set", self._port, "master", "switch")
 
-    def impair(self, loss_percent: float, delay_ms: float) -> None:
-        """Lose and delay packets in both directions; skips the test where the kernel cannot."""
+    def impair(self, loss_percent: float, delay_ms: float) -> bool:
+        """Lose and delay packets in both directions by netem; False where the kernel has none."""
         for namespace, device in ((self.name, "eth0"), (self._switch, self._port)):
             words = ["tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "netem"]
             words += ["delay", f"{delay_ms / 2:g}ms", "loss", f"{loss_percent:g}%"]
             told = subprocess.run(words, capture_output=True, text=True, check=False)
             if "qdisc kind is unknown" in told.stderr:
-                pytest.skip("the kernel has no netem (module sch_netem): no packet loss and latency here")
+                return False
             assert told.returncode == 0, told.stderr
+        return True
+
+    def lose(self, loss_percent: float) -> None:
+        """Lose packets in both directions by the packet filter; skips the test where it cannot."""
+        for chain, device in (("INPUT", "-i"), ("OUTPUT", "-o")):
+            words = ["ip", "netns", "exec", self.name, "iptables", "-w", "-A", chain, device, "eth0", "-m", "statistic"]
+            words += ["--mode", "random", "--probability", f"{loss_percent / 100:g}", "-j", "DROP"]
+            told = subprocess.run(words, capture_output=True, text=True, check=False)
+            if told.returncode != 0:
+                pytest.skip(f"no netem, and no iptables with the match statistic: {told.stderr.strip()}")
+
+    @property
+    def lost_packets(self) -> int:
+        """Packets that the packet filter has dropped."""
+        words = ["ip", "netns", "exec", self.name, "iptables", "-w", "-L", "-v", "-n", "-x"]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        return sum(int(line.split()[0]) for line in told.splitlines() if " DROP " in line)
 
 
 @contextmanager

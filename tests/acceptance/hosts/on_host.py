@@ -1,4 +1,4 @@
-"""Runs a program of tests/workers on a host: `on_host.py NAMESPACE PROGRAM ARGUMENTS`, also in a fork."""
+"""Runs a program of the tests on a host: `on_host.py NAMESPACE PROGRAM ARGUMENTS`, also in a fork."""
 
 import ctypes
 import os
@@ -22,6 +22,6 @@ def enter(namespace: str) -> None:
 
 if __name__ == "__main__":
     enter(sys.argv[1])
-    program = Path(__file__).parents[2] / "workers" / sys.argv[2]
+    program = Path(__file__).parents[2] / sys.argv[2]
     sys.argv = [str(program), *sys.argv[3:]]
     runpy.run_path(str(program), run_name="__main__")

@@ -41,11 +41,13 @@ class Installation:
     make: Callable[[str], Host]
     forks: ForkServer
     processes: list[Forked | subprocess.Popen[bytes]] = field(default_factory=list)
+    urls: dict[str, str] = field(default_factory=dict)
+    """Of hosts that reach the queue through a proxy."""
 
     def begin(self) -> None:
         """Start the queue server; this process reaches it by a socket, since it is on none of the hosts."""
         host = self.make("queue")
-        self.url = f"redis://:{PASSWORD}@{host.address}:6379/0"
+        self.address, self.url = host.address, f"redis://:{PASSWORD}@{host.address}:6379/0"
         command = ["ip", "netns", "exec", host.name, str(find_binary()), "--bind", host.address, "--port", "6379"]
         command += ["--unixsocket", str(self.folder / "v"), "--requirepass", PASSWORD, "--appendonly", "yes"]
         command += ["--save", "", "--dir", str(host.folder), "--logfile", str(host.folder / "log")]
@@ -54,7 +56,7 @@ class Installation:
         wait_until(lambda: answers(self.redis))
 
     def start(self, host: Host, program: str, *arguments: str) -> Forked:
-        """Start a program of the worker tests on a host."""
+        """Start a program of the tests on a host."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(host.folder / "home")}
         words = [ON_HOST, host.name, program, *arguments]
         self.processes.append(self.forks.start(words, cwd=host.folder, env=environment, has_errors=False))
@@ -62,7 +64,16 @@ class Installation:
 
     def work(self, host: Host) -> Forked:
         """Start a worker on a host."""
-        return self.start(host, "worker_process.py", "--url", self.url)
+        return self.start(host, "workers/worker_process.py", "--url", self.urls.get(host.name, self.url))
+
+    def impair(self, host: Host, loss_percent: float, delay_ms: float) -> None:
+        """Lose packets, and delay what passes between a host and the queue."""
+        if host.impair(loss_percent, delay_ms):
+            return
+        host.lose(loss_percent)
+        words = ["6379", self.address, "6379", f"{delay_ms / 2_000:g}"]
+        self.start(host, "acceptance/hosts/delay_proxy.py", *words)
+        self.urls[host.name] = f"redis://:{PASSWORD}@127.0.0.1:6379/0"
 
     @property
     def finished(self) -> int:
@@ -109,7 +120,7 @@ def begin(site: Installation, first: Host, second: Host) -> tuple[Plan, Forked]:
     site.work(first)
     site.work(second)
     wait_until(lambda: site.workers().keys() == {first.name, second.name})
-    run = site.start(coordinator, "coordinator_process.py", plan.as_json())
+    run = site.start(coordinator, "workers/coordinator_process.py", plan.as_json())
     wait_until(lambda: site.finished >= 6)
     return plan, run
 
@@ -151,6 +162,8 @@ def test_hosts_are_cut_off_killed_and_added(site: Installation, seconds: int) ->
 def test_packet_loss_and_latency_change_no_result(site: Installation) -> None:
     hosts = [site.make("first"), site.make("second")]
     for host in hosts:
-        host.impair(loss_percent=5, delay_ms=200)
+        site.impair(host, loss_percent=5, delay_ms=200)
 
     finish(*begin(site, *hosts))
+
+    assert all(host.lost_packets for host in hosts if host.name in site.urls)

@@ -33,6 +33,7 @@ def test_an_empty_queue_has_zero_counts(plan) -> None:
         "workers": [],
         "worker_count": 0,
         "running_jobs": [],
+        "studies": [],
         "eta_seconds": 0.0,
         "most_jobs": None,
         "advice": "",

@@ -164,5 +164,8 @@ class RefusingDispatcher:
     def send_again(self, job_key: JobKey, batch: object) -> None:
         self.again.append(job_key)
 
+    def expire(self, job_keys: list[JobKey]) -> None:
+        """No job is stored."""
+
     def look(self, job_keys: list[JobKey]) -> list[JobReport]:
         return [self._report for _ in job_keys]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from tradeschool.views.live_screen import duration, line, screen
 from tradeschool.views.terminal import console, print_json, say
 from workers.connection.signing import Signer
 from workers.monitoring.snapshot import take_snapshot
+from workers.monitoring.study_snapshot import StudySnapshot
 from workers.queue.failed_jobs import failed_jobs
 from workers.queue.failed_jobs import requeue as put_back_failed
 from workers.queue.job_allowlist import TrialQueue
@@ -51,7 +53,7 @@ def url() -> None:
 @queue.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show the number of jobs by state, and of workers.
+    """Show the number of jobs by state and of workers, and one line per study.
 
     The command is read-only.
     """
@@ -76,10 +78,20 @@ def status(*, as_json: bool) -> None:
         f"{found.worker_count:,}",
     )
     console().print(table)
+    if found.studies:
+        console().print(_studies_table(found.studies))
     if found.stall:
         console().print(f"stalled: {found.stall.sentence()}")
     if found.advice:
         console().print(found.advice)
+
+
+def _studies_table(studies: Sequence[StudySnapshot]) -> Table:
+    table = Table("study", "finished", "trials", "failed", "queued jobs", "running jobs")
+    for each in studies:
+        counts = (each.finished, each.trials, each.failed, each.queued, each.started)
+        table.add_row(each.study, *(f"{count:,}" for count in counts))
+    return table
 
 
 @queue.command()

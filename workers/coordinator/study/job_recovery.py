@@ -80,6 +80,8 @@ class JobRecovery:
         self.next_check = clock()
         self._job_keys: dict[tuple[int, int], JobKey] = {}
         self._orphans: dict[JobKey, float] = {}
+        self._closed: list[JobKey] = []
+        """Jobs that have ended since the last check, without those that were given up: their reasons are listed."""
         self._sent: set[JobKey] = set()
         """Jobs that this object has sent; reports on other jobs may be left over from an earlier coordinator."""
         self._logged: set[str] = set()
@@ -110,6 +112,7 @@ class JobRecovery:
             else:
                 del self._job_keys[place]
                 self._orphans.pop(job_key, None)
+                self._closed.append(job_key)
 
     def step(self, wait_seconds: float, *, announce: Callable[[], None], next_job: Callable[[], JobKey | None]) -> None:
         """Accept results, recover lost jobs when a check is due, and send every job of `next_job`.
@@ -144,6 +147,8 @@ class JobRecovery:
             if report.state is JobState.WAITING and report.reason:
                 self._note_put_back(job_key, report.reason)
             self._handle(job_key, report)
+        closed, self._closed = self._closed, []
+        self._dispatcher.expire(closed)
 
     def _handle(self, job_key: JobKey, report: JobReport) -> None:
         """Act on the state of a job; one that waits or is being evaluated needs nothing."""
@@ -241,6 +246,7 @@ class JobRecovery:
             self.send(replace(job_key, first=number, last=number, attempt=job_key.attempt + 1))
 
     def _give_up(self, job_key: JobKey, reason: str) -> None:
+        self._job_keys.pop((job_key.first, job_key.last), None)
         for number in job_key.numbers:
             if self._ledger.is_open(number):
                 self._ledger.fail(number, reason)

@@ -22,8 +22,9 @@ from tradeschool.errors import DataIncomplete, SettingsError
 from workers.connection.reconnect import Outage
 from workers.coordinator.study.coordinator import StudyRun, coordinate
 from workers.coordinator.study.job_recovery import CoordinatorSettings
+from workers.queue.failed_jobs import failed_jobs
 from workers.queue.messages import BatchResult, TrialBatch
-from workers.queue.trial_queue import JobReport, results_key
+from workers.queue.trial_queue import CLOSED_SECONDS, JobReport, results_key
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
 Start = Callable[..., Forked]
@@ -59,6 +60,9 @@ class Shuffled:
 
     def count_loss(self, job_key) -> int:
         return 0
+
+    def expire(self, job_keys) -> None:
+        """No job is stored."""
 
     def announce(self, announcement) -> None:
         """No worker reads announcements."""
@@ -176,6 +180,22 @@ def test_a_trial_that_kills_its_process_fails_after_three_attempts(served) -> No
     assert (progress.failed, progress.complete + progress.pruned) == (1, 7)
     assert failed.state is TrialState.FAIL
     assert failed.user_attrs["failure"].startswith("3 attempts: its process was killed by SIGKILL")
+
+
+def test_a_finished_job_expires_soon_and_a_failed_one_stays_listed(served) -> None:
+    poisoned = replace(served, title="crash", trials=4, first_points=POISON)
+    study = poisoned.open()
+    run = poisoned.run(study)
+    poisoned.finish(run)
+    run.jobs.recover()
+    study.close()
+
+    connection, jobs = poisoned.queue.connection, [f"{poisoned.study}-{number}-{number}-a1" for number in range(4)]
+    lives = [connection.ttl(f"rq:{kind}:{job}") for job in jobs for kind in ("job", "results")]
+    assert [0 < life <= CLOSED_SECONDS for life in lives] == [True, True, False, False, True, True, True, True]
+    failed = [found.job for found in failed_jobs(poisoned.queue)]
+    assert sorted(failed) == [f"{poisoned.study}-1-1-a{attempt}" for attempt in (1, 2, 3)]
+    assert all(found.reason.startswith("its process was killed") for found in failed_jobs(poisoned.queue))
 
 
 def test_a_crashing_trial_does_not_fail_other_trials_of_its_job(served) -> None:
