@@ -1,6 +1,6 @@
 """Entry signals with their stop, target and trailing distances: the engine's only input from a strategy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,13 +12,14 @@ from optimizer.bars.indicators import atr_at, marks_of, wilder_atr
 from optimizer.bars.preparation import Prepared
 from optimizer.compilation.jit import njit
 from optimizer.level.spec import Direction
-from optimizer.strategies.protocol import SignalStrategy, judged_signals_of
+from optimizer.strategies.protocol import SignalStrategy
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.errors import SettingsError
 
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0
 """Signal at the close of a bar: be long, be short, be flat, no signal."""
 Number = TypeVar("Number", np.int64, np.float64)
+JudgedSignals = Callable[[Prepared, Mapping[str, float]], tuple[NDArray[np.int32], NDArray[np.int8]]]
 FURTHEST = 2**31 - 1
 """Distance in ticks beyond any price; stops and targets at this distance are never reached."""
 
@@ -63,6 +64,15 @@ def find_entries(
     check_signals(strategy.name, signals, prepared)
     bars = evaluated_bars_of(signals, prepared)
     return entries_at(prepared, management, bars, signals[bars], direction)
+
+
+def judged_signals_of(strategy: SignalStrategy) -> JudgedSignals | None:
+    """Return the optional method `judged_signals`: the judged bars with a signal, ascending, and those signals.
+
+    It counts only in the class that defines `signals`: a class that overrides `signals` alone trades its own.
+    """
+    own = vars(type(strategy))
+    return getattr(strategy, "judged_signals") if {"judged_signals", "signals"} <= own.keys() else None  # noqa: B009
 
 
 def entries_at(
@@ -178,22 +188,23 @@ def check_judged(name: str, bars: NDArray[np.int32], signals: NDArray[np.int8], 
     Raises:
         SettingsError: names the strategy and the dataset.
     """
-    are_bars = bars.dtype == np.int32 and signals.dtype == np.int8 and bars.shape == signals.shape == (bars.size,)
-    if not are_bars or (
-        len(bars)
-        and (
-            bars[0] < prepared.first_evaluated
-            or bars[-1] >= len(prepared)
-            or (bars[1:] <= bars[:-1]).any()
-            or signals.min() < SHORT
-            or signals.max() > EXIT
-            or not signals.all()
-        )
-    ):
+    are_arrays = bars.dtype == np.int32 and signals.dtype == np.int8 and bars.shape == signals.shape == (bars.size,)
+    if not are_arrays or not _are_judged(bars, signals, prepared.first_evaluated, len(prepared)):
         raise SettingsError(
             f"strategy {name!r} on {prepared.dataset}: judged_signals must be ascending judged bars as int32, and as "
             "many signals 1 long, -1 short or 2 exit as int8"
         )
+
+
+@njit
+def _are_judged(bars: NDArray[np.int32], signals: NDArray[np.int8], first: int, count: int) -> bool:
+    after = first - 1
+    for place in range(bars.size):
+        signal = signals[place]
+        if bars[place] <= after or bars[place] >= count or signal < SHORT or signal > EXIT or signal == NONE:
+            return False
+        after = bars[place]
+    return True
 
 
 def _described(signals: object) -> str:

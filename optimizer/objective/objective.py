@@ -17,7 +17,7 @@ from optimizer.level.search_methods import DEFAULT_PRUNER
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import out_of_sample, window_numbers
 from optimizer.objective import metrics
-from optimizer.objective.measures import measured
+from optimizer.objective.measures import are_sizes_read, measured
 from optimizer.objective.portfolio import PortfolioTracker, portfolio
 from optimizer.objective.sizing import WHOLE, risk_metrics, sized, solve_size
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
@@ -149,20 +149,21 @@ def evaluate(
     account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[BacktestRun] = []
     intermediate: list[float] = []
+    pruner, reads_sizes = level.used_pruner.name, are_sizes_read(level.objective)
     for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
         runs.append(trade(dataset))
         account.join(runs[-1])
         unsized = account.so_far()
         size = solve_size(level, managed, unsized, runs)
-        traded, drawdown = sized(runs, size), account.with_others_flat().max_drawdown_at(size)
-        intermediate += measured(level.objective, traded, unsized.sized(size))
+        drawdown = account.with_others_flat().max_drawdown_at(size)
+        intermediate += measured(level.objective, sized(runs, size) if reads_sizes else runs, unsized.sized(size))
         if drawdown > level.drawdown_limit:
             reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
-            return _pruned(level, managed, traded, drawdown, intermediate, reason)
-        if is_pruned(intermediate, threshold, level.used_pruner.name):
-            below = BELOW[level.used_pruner.name]
-            return _pruned(level, managed, traded, drawdown, intermediate, f"below {below} after {dataset.dataset}")
-    return _complete(level, managed, Part.TRAIN, traded, intermediate, (intermediate[-1],))
+            return _pruned(level, managed, sized(runs, size), drawdown, intermediate, reason)
+        if is_pruned(intermediate, threshold, pruner):
+            reason = f"below {BELOW[pruner]} after {dataset.dataset}"
+            return _pruned(level, managed, sized(runs, size), drawdown, intermediate, reason)
+    return _complete(level, managed, Part.TRAIN, sized(runs, size), intermediate, (intermediate[-1],))
 
 
 def evaluate_part(

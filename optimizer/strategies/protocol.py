@@ -4,7 +4,7 @@ A built-in strategy is a file in `optimizer/strategies/built_in/` with a `STRATE
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, runtime_checkable
@@ -163,20 +163,6 @@ class SignalStrategy(BaseStrategy, Protocol):
         closes it, and reverses it if the level trades both directions. A signal with the position is ignored, as is a
         signal in a direction that the level does not trade while there is no position.
         """
-
-
-JudgedSignals = Callable[[Prepared, Mapping[str, float]], tuple[NDArray[np.int32], NDArray[np.int8]]]
-"""Function of candles and parameters that returns the judged bars with a signal, ascending, and those signals."""
-
-
-def judged_signals_of(strategy: SignalStrategy) -> JudgedSignals | None:
-    """Return a strategy's method `judged_signals`: the judged signals without the zeros, for both directions; or None.
-
-    It is optional and saves an array of one signal per bar, which is mostly zeros. It counts only in the class that
-    defines `signals`, so that a class that overrides `signals` alone trades its own.
-    """
-    own = vars(type(strategy))
-    return getattr(strategy, "judged_signals") if "judged_signals" in own and "signals" in own else None  # noqa: B009
 
 
 class Decider(Protocol):

@@ -60,7 +60,7 @@ class SmaCross:
     def judged_signals(
         self, candles: Prepared, parameters: Mapping[str, float]
     ) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Return the crossovers at judged bars; see `optimizer.strategies.protocol.judged_signals_of`."""
+        """Return judged bars with a crossover, ascending, and the signals: `signals` without its zeros."""
         return _crossings_of(candles, parameters, candles.first_evaluated)
 
 
