@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.result import BacktestRun, TradingRules
+from optimizer.bars.held_bars import HeldBars
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.bars.preparation import Prepared
 from optimizer.level.level_dataset import LevelDataset
@@ -46,7 +47,7 @@ BELOW: Mapping[str, str] = {
 """Phrase of the threshold by pruner, for the reason of a pruned trial."""
 
 Read = Callable[[Dataset, Window], CandleArrays]
-"""Function that reads the candles of a dataset whose open lies in a window."""
+"""Function that reads the candles of a dataset whose open lies in a window; `HeldBars` also keep what is prepared."""
 
 
 def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -120,8 +121,11 @@ def _planned(
     warm_ups = {timeframe: warm_up_of(level, timeframe) for timeframe in {each.timeframe for each in sources}}
 
     def one(judged: JudgedWindow, read: Read) -> Prepared:
+        warm_up = warm_ups[judged.source.timeframe]
         with about(dataset=judged.source.name):
-            return prepare_judged(judged, warm_ups[judged.source.timeframe], periods, read)
+            if isinstance(read, HeldBars):
+                return read.prepared(judged, warm_up, periods)
+            return prepare_judged(judged, warm_up, periods, read)
 
     return lambda windows, read: tuple(one(judged, read) for judged in windows)
 

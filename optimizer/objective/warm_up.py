@@ -30,7 +30,7 @@ def precompile(name: str = "sma_cross") -> None:
         direction=Direction.BOTH,
         strategy=name,
         trials=1,
-        datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 3, 1)),),
+        datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 5, 1)),),
         gate=Gate(win_rate=0, sharpe=0, max_drawdown_intrabar=1, profit_factor=1),
         ranges={name: (value, value) for name, value in {**parameters, **filters}.items()},
     )

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
+from optimizer.bars.held_bars import HeldBars
 from optimizer.curriculum.attempts import at_attempt, relaxed_by
 from optimizer.curriculum.earlier_choices import (
     Inheritance,
@@ -135,7 +136,8 @@ class _CurriculumRun:
     def __init__(self, levels: Sequence[Level], seed: int, read: Read) -> None:
         self.history = AttemptHistory([_without_regime_sets(level) for level in levels])
         self._written = {level.name: level for level in self.history.levels}
-        self._seed, self._read = seed, read
+        windows = [(each.source, each.window) for level in self.history.levels for each in level.datasets]
+        self._seed, self._read = seed, HeldBars(read, windows)
 
     def until_end(self) -> Recommend:
         """Search and judge until no level is left to search."""
