@@ -22,6 +22,7 @@ from tradeschool.app.download.dataset_download import access_to
 from tradeschool.cli.options.output import json_option
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.errors import TradeschoolError
+from tradeschool.settings.meanings import setting_meanings
 from tradeschool.settings.model import PROVIDERS, Settings, setting_names
 from tradeschool.settings.urls import mask_url
 from tradeschool.views.terminal import console, print_json
@@ -46,8 +47,8 @@ def show(*, as_json: bool) -> None:
         print_json(values)
         return
     table = Table("setting", "value", "meaning")
-    for path, field in setting_names():
-        table.add_row(".".join(path), values[".".join(path)], field.description or "")
+    for path, meaning in setting_meanings().items():
+        table.add_row(".".join(path), values[".".join(path)], meaning)
     console().print(table)
 
 
