@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
-from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
+from optimizer.backtest.engine import atr_periods, built_in_engine, engine_of, warm_up_bars
 from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.held_bars import HeldBars
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
@@ -218,8 +218,8 @@ def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float], 
 
 def _trader(level: Level, whole: Mapping[str, float]) -> Callable[[Prepared], BacktestRun]:
     """Return a function that backtests a dataset with complete, repaired parameters."""
-    strategy = load(level.strategy)
-    managed, trade = TradeManagement.of(whole), engine_of(strategy)
+    name = level.strategy
+    managed, trade = TradeManagement.of(whole), engine_of(load(name)) if ":" in name else built_in_engine(name)
 
     def one(prepared: Prepared) -> BacktestRun:
         rules = TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
