@@ -115,7 +115,7 @@ def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -
         DataError: candles are missing or invalid.
     """
     plain = [level.model_copy(update={"analyses": ()}) for level in levels]
-    run = _CurriculumRun(plain, trial_seed(seed, number), surrogate(plain, read, [seed, number]))
+    run = _CurriculumRun(plain, trial_seed(seed, number), surrogate(plain, read, [seed, number]), is_brief=True)
     run.until_end()
     verdicts = run.history.verdicts()
     name = examined_level(plain, verdicts, plain[-1].name)
@@ -133,10 +133,14 @@ def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -
 class _CurriculumRun:
     """A run in progress."""
 
-    def __init__(self, levels: Sequence[Level], seed: int, read: Read) -> None:
+    def __init__(self, levels: Sequence[Level], seed: int, read: Read, *, is_brief: bool = False) -> None:
+        """`is_brief`: whether its verdicts leave out what decides nothing."""
+        self._is_brief = is_brief
         self.history = AttemptHistory([_without_regime_sets(level) for level in levels])
         self._written = {level.name: level for level in self.history.levels}
-        windows = [(each.source, each.window) for level in self.history.levels for each in level.datasets]
+        windows = [
+            (each.source, level.window(each, Part.TRAIN)) for level in self.history.levels for each in level.datasets
+        ]
         self._seed, self._read = seed, HeldBars(read, windows)
 
     def until_end(self) -> Recommend:
@@ -211,6 +215,7 @@ class _CurriculumRun:
             predecessor=self.history.previous(name),
             seed=self._seed,
             windows=attempt.windows,
+            is_brief=self._is_brief,
         )
         findings = judge_attempt(case, self._read, on_access=_nothing, repeat=_nothing)
         self.history.attempts[-1] = replace(attempt, findings=findings)
