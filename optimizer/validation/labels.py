@@ -73,6 +73,7 @@ TERMS: Mapping[str, Term] = {
     "stable": Term("Parameter sensitivity", "Whether neighbouring parameters retain most of the Sharpe ratio."),
     "more_than_one_regime": Term("Market regimes", "Whether the profit comes from more than one market regime."),
     "targets_unchanged": Term("Gate targets", "Whether every gate was passed with its original targets."),
+    "null_test": Term("Null test", "Whether the search was repeated in surrogate markets without skill."),
     "nothing_mixed": Term("Unchanged inputs", "Whether code, settings and candles stayed the same during the run."),
     "holdout": Term("Holdout period", "Whether the period that no search reads was evaluated."),
     "holdout_sharpe": Term("Holdout Sharpe ratio", "Sharpe ratio on the holdout period."),

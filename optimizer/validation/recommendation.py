@@ -101,7 +101,7 @@ def recommend(
     name, of the level of the evidence.
     """
     skill = skill_evidence(evidence, null_test) if evidence else None
-    checks = [*mandate_checks(levels, verdicts), *skill_checks(skill), *blocking_checks(evidence, forced)]
+    checks = [*mandate_checks(levels, verdicts), *skill_checks(skill), *blocking_checks(evidence, null_test, forced)]
     if evidence:
         level = next(level for level in levels if level.name == evidence.level)
         checks += diagnostics(level, evidence, null_test, analyses)

@@ -15,7 +15,7 @@ from benchmarks.power.calibrate import rule_metrics
 from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, Rule, calibration, cells, levels_of, rule_of
 from benchmarks.power.market import PAIRS, PHASE_SHARPE, YEARLY_VOLATILITY, Kind, MadeMarket, make
 from benchmarks.power.reach import counted
-from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
+from benchmarks.power.runs import Finished, Job, action_of, jobs_of, make_runs, read_finished
 from benchmarks.power.tables import (
     bound_table,
     by_cell,
@@ -33,6 +33,9 @@ from optimizer.curriculum.level_files import load_levels
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Level
 from optimizer.objective import metrics
+from optimizer.validation.checks.check import Axis, Check
+from optimizer.validation.checks.diagnostics import NULL_TEST
+from optimizer.validation.recommendation import Recommendation, RecommendedAction
 from tests.factories.in_process_runs import ANY, level
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import Window
@@ -210,6 +213,24 @@ def test_runs_of_other_code_do_not_count(tmp_path: Path) -> None:
     assert read_finished(path, "after") == {}
     assert [run.code for run in make_runs(path, "after", jobs, 1)] == ["after"]
     assert [run.code for run in made] == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("missed", "surrogates", "action"),
+    [
+        ([NULL_TEST], 0, RecommendedAction.DEPLOY),
+        ([NULL_TEST], 20, RecommendedAction.PAPER_TRADE),
+        ([NULL_TEST, "holdout"], 0, RecommendedAction.PAPER_TRADE),
+        (["holdout"], 0, RecommendedAction.PAPER_TRADE),
+    ],
+)
+def test_a_bench_without_null_tests_deploys_without_them(
+    missed: list[str], surrogates: int, action: RecommendedAction
+) -> None:
+    checks = [Check(name=name, axis=Axis.BLOCKING, met=None, found="") for name in missed]
+    found = Recommendation.model_construct(action=RecommendedAction.PAPER_TRADE, checks=tuple(checks))
+
+    assert action_of(found, surrogates) is action
 
 
 def test_intervals_are_those_of_the_exact_test() -> None:

@@ -16,7 +16,19 @@ def setting_meanings() -> dict[tuple[str, ...], str]:
 
     Pydantic would read the sources at each import, which takes a tenth of a second in every process.
     """
-    return {path: _docstrings(_model_of(path)).get(path[-1], "") for path, _ in setting_names()}
+    return {path: meanings_of(_model_of(path)).get(path[-1], "") for path, _ in setting_names()}
+
+
+@cache
+def meanings_of(model: type[BaseModel]) -> dict[str, str]:
+    """Return the text below each field of a model."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    assert isinstance(body, ast.ClassDef), "the source of a class"
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = inspect.cleandoc(ast.literal_eval(text.value))
+    return found
 
 
 def _model_of(path: tuple[str, ...]) -> type[BaseModel]:
@@ -28,15 +40,3 @@ def _model_of(path: tuple[str, ...]) -> type[BaseModel]:
         assert isinstance(section, type) and issubclass(section, BaseModel), f"{name} is a section"
         model = section
     return model
-
-
-@cache
-def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the text below each annotated name of a class."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    assert isinstance(body, ast.ClassDef), "the source of a class"
-    found = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            found[field.target.id] = inspect.cleandoc(ast.literal_eval(text.value))
-    return found

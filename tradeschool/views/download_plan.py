@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.pending import planned_pages, remaining_downloads
@@ -120,7 +120,7 @@ def _planned(each: DownloadPlan, requests: int) -> _Row:
 
 
 def _print(rows: Sequence[_Row], totals: Mapping[str, int], rates: Mapping[str, float]) -> None:
-    table = Table("dataset", "range", "requests", "derived")
+    table = Table(Column("dataset", overflow="fold"), "range", "requests", "derived")
     for row in rows:
         table.add_row(row["dataset"], row["range"], f"{row['requests']:,}", ", ".join(row["derived"]))
     console().print(table)

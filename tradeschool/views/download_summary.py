@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from fetcher.download.audit import Audit
 from fetcher.download.progress import DownloadProgress
@@ -66,7 +66,8 @@ def show(progress: Sequence[DownloadProgress], store: Store, *, as_json: bool) -
         return
     if not rows:
         return
-    table = Table("dataset", "range", "candles", "expected", "coverage", "density", "gaps", "requests", "retries", "")
+    dataset = Column("dataset", overflow="fold")
+    table = Table(dataset, "range", "candles", "expected", "coverage", "density", "gaps", "requests", "retries", "")
     for row in rows:
         table.add_row(
             row["dataset"],
@@ -75,7 +76,7 @@ def show(progress: Sequence[DownloadProgress], store: Store, *, as_json: bool) -
             f"{row['expected']:,}",
             f"{row['coverage']:.3%}",
             f"{row['density']:.1%}",
-            f"{row['gaps']} ({row['missing']} candles)",
+            f"{row['gaps']:,}",
             f"{row['requests']:,}",
             f"{row['retries']:,}",
             "derived" if row["derived"] else "",

@@ -9,13 +9,15 @@ from optimizer.validation.checks.check import Axis, Check, above, at_least, at_m
 from optimizer.validation.evidence import DeflatedSharpe, Evidence, HoldoutResult, NullTest
 from optimizer.validation.holdout_log import HOLDOUT
 
+NULL_TEST = "null_test"
+"""Name of the check that the null test was run."""
 CONFIDENT = 0.95
 """DSR from which a Sharpe ratio counts as significant after correction for the number of trials."""
 LOW_CHANCE = 0.2
 """Upper bound of PBO, and of the upper confidence limit of the mandate's false-positive rate."""
 
 
-def blocking_checks(evidence: Evidence | None, forced: Iterable[str]) -> Iterable[Check]:
+def blocking_checks(evidence: Evidence | None, null: NullTest | None, forced: Iterable[str]) -> Iterable[Check]:
     """Yield the checks that rule out deployment; those of a winner only with evidence."""
     mixed = sorted(set(forced))
     yield Check(
@@ -37,6 +39,7 @@ def blocking_checks(evidence: Evidence | None, forced: Iterable[str]) -> Iterabl
         found=f"look-ahead found: {leak}" if leak else "no look-ahead: no signal changes when later bars are removed",
         would_change="a strategy that reads no later bar; until then no figure of this run counts" if leak else "",
     )
+    yield _null_test_check(evidence, null)
     yield Check(
         name="holdout",
         axis=Axis.BLOCKING,
@@ -45,6 +48,23 @@ def blocking_checks(evidence: Evidence | None, forced: Iterable[str]) -> Iterabl
         if evidence.holdout
         else f"holdout period not opened: {evidence.holdout_missing}",
         would_change="" if evidence.holdout else "fetch its candles, then: tradeschool optimize report",
+    )
+
+
+def _null_test_check(evidence: Evidence, null: NullTest | None) -> Check:
+    seen = evidence.out_of_sample
+    if null:
+        found = f"null test run: {null.surrogates:,} surrogate market{'' if null.surrogates == 1 else 's'}"
+    elif seen and seen.t > 0:
+        found = "null test not run: Student's t distribution alone does not notice an error in candles or backtest"
+    else:
+        found = "null test not run: alpha out of sample is not positive"
+    return Check(
+        name=NULL_TEST,
+        axis=Axis.BLOCKING,
+        met=True if null else None,
+        found=found,
+        would_change="" if null or not seen or seen.t <= 0 else "tradeschool optimize null",
     )
 
 

@@ -224,7 +224,12 @@ def test_evidence_without_the_mandate_says_which_gate_is_missed_and_by_how_much(
     ("changes", "run", "check"),
     [
         ({}, {"forced": ["code", "code"]}, "nothing_mixed"),
-        ({"holdout": None, "holdout_missing": "not there"}, {"null_test": None}, "holdout"),
+        (
+            {"holdout": None, "holdout_missing": "not there", "out_of_sample": skill(5.0)},
+            {"null_test": null(*[0.0] * 200)},
+            "holdout",
+        ),
+        ({}, {"null_test": None}, "null_test"),
     ],
 )
 def test_a_blocking_check_leaves_a_paper_trade(changes: dict, run: dict, check: str) -> None:
@@ -286,12 +291,13 @@ def test_the_p_value_is_that_of_the_null_test_combined_with_the_holdout_period()
     assert "out of sample t = 0.55, p = 0.238 (null test of 20 surrogate markets)" in found.skill.sentence
 
 
-def test_without_a_null_test_the_t_distribution_is_used_and_named() -> None:
+def test_without_a_null_test_the_t_distribution_is_used_and_named_and_nothing_is_deployed() -> None:
     found = make_recommendation(evidence(), null_test=None)
 
     assert found.skill.p_out_of_sample == pytest.approx(upper_tail(3.0, 898))
     assert "Student's t distribution, because no null test was run" in found.skill.sentence
-    assert found.action is DEPLOY
+    assert (found.action, found.strength) == (PAPER, Strength.STRONG)
+    assert found.would_change == ("Null test: tradeschool optimize null",)
 
 
 def test_a_lucky_search_is_no_evidence_where_surrogate_markets_do_as_well() -> None:

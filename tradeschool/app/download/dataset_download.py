@@ -47,8 +47,13 @@ def fetch_all(wanted: list[DatasetRange], store: Store, settings: Settings, *, n
 
 
 def plan(wanted: list[DatasetRange], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
-    """Print the plan of a download: requests, time and disk space."""
-    wanted, access = reachable(wanted, settings)
+    """Print the plan of a download: requests, time and disk space. It needs no token, because it sends no request."""
+    access = {name: access_to(name, settings) for name in _providers(wanted)}
+    for name, given in access.items():
+        try:
+            find(name, given.source).headers(given.token)
+        except SettingsError as error:
+            say(f"to download: {error}")
     show_plan(wanted, store, access, native=native, as_json=as_json)
 
 
@@ -94,17 +99,21 @@ def reachable(wanted: list[DatasetRange], settings: Settings) -> tuple[list[Data
         SettingsError: If no range is left.
     """
     access = {}
-    for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted):
+    for name in _providers(wanted):
         access[name] = access_to(name, settings)
         try:
             find(name, access[name].source).headers(access[name].token)
         except SettingsError as error:
-            if len({want.dataset.instrument.provider for want in wanted}) == 1:
+            if len(_providers(wanted)) == 1:
                 raise
             left_out = sum(want.dataset.instrument.provider == name for want in wanted)
             say(f"{error}; skipping {left_out} dataset ranges of {name}")
             del access[name]
     return [want for want in wanted if want.dataset.instrument.provider in access], access
+
+
+def _providers(wanted: list[DatasetRange]) -> list[str]:
+    return list(dict.fromkeys(want.dataset.instrument.provider for want in wanted))
 
 
 def access_to(provider: str, settings: Settings) -> Access:

@@ -33,7 +33,7 @@ def choose(
 ) -> list[DatasetRange]:
     """Return the selected ranges in the catalogue's order.
 
-    An open start is that of the catalogue, an open end the last settled day.
+    An open start is the first day of the dataset in the catalogue, an open end the last settled day.
 
     Raises:
         SettingsError: If a pair, timeframe or time range is invalid.
@@ -42,9 +42,11 @@ def choose(
     instruments = [each for each in dict.fromkeys((*INSTRUMENTS, *named)) if each in named]
     frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
     last = settled_until().replace(hour=0, minute=0, second=0, microsecond=0)
+    catalogue = holdout_catalogue(instruments, frames) if holdout else default_catalogue(instruments, frames)
     chosen: dict[tuple[Dataset, Window], DatasetRange] = {}
-    for want in holdout_catalogue(instruments, frames) if holdout else default_catalogue(instruments, frames):
-        window = timerange.window(first=want.window.start, last=last) if timerange else want.window
+    for want in catalogue:
+        first = min(other.window.start for other in catalogue if other.dataset == want.dataset)
+        window = timerange.window(first=first, last=last) if timerange else want.window
         this = DatasetRange(dataset=want.dataset, window=window)
         chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())

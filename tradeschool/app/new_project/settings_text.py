@@ -11,7 +11,7 @@ from tradeschool.settings.model import PROVIDERS, Settings
 HEAD = """\
 # Settings of tradeschool in this folder. A line that begins with "#" is a default: remove the "#" to change it.
 # Secrets such as oanda_api_token belong to the environment or .env, never to this file.
-# All settings: docs/reference.md, "Settings"."""
+# All settings: docs/reference/settings.md."""
 SECRET_NAMES = ("oanda_api_token", "secret_access_key", "signing_key", "token")
 """Settings that are read from the environment or `.env` only."""
 
@@ -28,7 +28,7 @@ def settings_text(settings: Settings, kept: Mapping[tuple[str, ...], object] | N
             continue
         value, default = (kept or {}).get(path, _value(settings, path)), _value(usual, path)
         lines = sections.setdefault(path[:-1], [])
-        lines.append(f"# {meaning}" if meaning else "")
+        lines.append(f"# {' '.join(meaning.split())}" if meaning else "")
         lines.append(_line(path[-1], value, default))
     text = [HEAD]
     for section, lines in sections.items():

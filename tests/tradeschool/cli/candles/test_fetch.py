@@ -114,20 +114,21 @@ def test_a_finished_download_requests_nothing(command, exchange) -> None:
     assert out.startswith("up to date: all 3 dataset ranges are sealed in data")
 
 
-def test_a_dry_run_makes_no_request(command, at) -> None:
+def test_a_dry_run_makes_no_request_and_needs_no_token(command, at) -> None:
     at("http://127.0.0.1:9")
-    code, out, _ = command("fetch", "--dry-run", "--json")
+    code, out, told = command("fetch", "--dry-run", "--json")
 
     assert code == 0
-    assert json.loads(out)["requests"] == {"coinbase": 2806}
-
-
-def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPatch) -> None:
-    at("http://127.0.0.1:9")
-    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
-    _, out, _ = command("fetch", "--dry-run", "--json")
-
     assert json.loads(out)["requests"] == {"coinbase": 2806, "oanda": 170 + 6}
+    assert one_line(told) == "to download: OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file"
+
+
+def test_an_open_start_is_the_first_day_of_the_dataset(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EUR/USD has two periods in the catalogue."""
+    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
+    _, out, _ = command("fetch", "--dry-run", "--pairs", "EUR/USD", "--timerange=-20230201", "--json")
+
+    assert [row["range"] for row in json.loads(out)["downloads"]] == ["2020-01-01..2023-02-01"]
 
 
 def test_a_dry_run_reports_the_required_disk_space(command, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +231,7 @@ def test_a_token_is_sent_only_to_its_provider(monkeypatch: pytest.MonkeyPatch) -
 def test_doctor_shows_the_url_of_each_provider(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_SOURCE", "advanced_trade")
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
-    _, out, _ = command("doctor")
+    _, out, _ = command("doctor", "--offline", "--json")
 
     assert "https://api.coinbase.com (advanced_trade), 3 requests/s" in out
     assert "https://data-api.binance.vision (spot), 5 requests/s" in out
