@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from docsite.markdown import code, page, table
 from fetcher import provider_registry
 from tradeschool.object_storage.bucket_url import BucketUrl
+from tradeschool.settings.meanings import meanings_of, setting_meanings
 from tradeschool.settings.model import BORROWED_NAMES, FURTHER_PROVIDERS, PROVIDERS, environment_name, setting_names
 from tradeschool.settings.sections import InstrumentSettings
 
@@ -52,9 +53,15 @@ SECTIONS = {
 def rows() -> dict[str, tuple[str, str, str, str]]:
     """Return name, values, default and meaning of every setting by its name."""
     found = {}
+    meanings = setting_meanings()
     for path, field in setting_names():
         name = ".".join((*PROVIDERS, NAME, path[-1]) if path[:2] == PROVIDERS else path)
-        found[name] = (code(name), kind_of(field.annotation, field.metadata), default_of(field), meaning_of(field))
+        found[name] = (
+            code(name),
+            kind_of(field.annotation, field.metadata),
+            default_of(field),
+            in_one_line(meanings[path]),
+        )
     return found
 
 
@@ -144,9 +151,9 @@ def default_of(field: FieldInfo) -> str:
     return code(f"{default:g}" if isinstance(default, float) else default)
 
 
-def meaning_of(field: FieldInfo) -> str:
-    """Return the description of a field."""
-    return re.sub(r"\s+", " ", field.description or "")
+def in_one_line(text: str) -> str:
+    """Return a text without line breaks."""
+    return re.sub(r"\s+", " ", text)
 
 
 def _providers() -> str:
@@ -156,9 +163,9 @@ def _providers() -> str:
 
 
 def _instruments() -> str:
-    fields = InstrumentSettings.model_fields.items()
+    fields, meanings = InstrumentSettings.model_fields.items(), meanings_of(InstrumentSettings)
     rows = [
-        (code(name), kind_of(field.annotation, field.metadata), default_of(field), meaning_of(field))
+        (code(name), kind_of(field.annotation, field.metadata), default_of(field), in_one_line(meanings[name]))
         for name, field in fields
     ]
     return table(("key", "value", "default", "meaning"), rows)

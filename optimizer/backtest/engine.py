@@ -1,6 +1,7 @@
 """Backtest of one strategy on one dataset, with the engine that fits the strategy's kind."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from optimizer.backtest.bar_by_bar import step_through
 from optimizer.backtest.entries import find_entries
@@ -9,7 +10,15 @@ from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Bounds
 from optimizer.strategies import trade_management
-from optimizer.strategies.protocol import BarStrategy, SignalStrategy, Strategy, bounds_of, completed_bounds, warm_up_of
+from optimizer.strategies.protocol import (
+    BarStrategy,
+    SignalStrategy,
+    Strategy,
+    bounds_of,
+    completed_bounds,
+    load,
+    warm_up_of,
+)
 from tradeschool.markets.timeframes import Timeframe
 
 Engine = Callable[[Prepared, Mapping[str, float], TradingRules], BacktestRun]
@@ -25,6 +34,12 @@ def run_strategy(
         SettingsError: the strategy returns an invalid signal; names dataset and bar.
     """
     return engine_of(strategy)(prepared, parameters, rules)
+
+
+@cache
+def built_in_engine(name: str) -> Engine:
+    """Return the engine for a built-in strategy."""
+    return engine_of(load(name))
 
 
 def engine_of(strategy: Strategy) -> Engine:

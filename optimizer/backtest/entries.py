@@ -1,6 +1,6 @@
 """Entry signals with their stop, target and trailing distances: the engine's only input from a strategy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from optimizer.backtest.entry_filters import in_band, in_session, with_trend
 from optimizer.bars.indicators import atr_at, marks_of, wilder_atr
 from optimizer.bars.preparation import Prepared
+from optimizer.compilation.jit import njit
 from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import SignalStrategy
 from optimizer.strategies.trade_management import TradeManagement
@@ -18,6 +19,7 @@ from tradeschool.errors import SettingsError
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0
 """Signal at the close of a bar: be long, be short, be flat, no signal."""
 Number = TypeVar("Number", np.int64, np.float64)
+JudgedSignals = Callable[[Prepared, Mapping[str, float]], tuple[NDArray[np.int32], NDArray[np.int8]]]
 FURTHEST = 2**31 - 1
 """Distance in ticks beyond any price; stops and targets at this distance are never reached."""
 
@@ -53,10 +55,24 @@ def find_entries(
         SettingsError: the strategy does not return one int8 signal per bar, or a judged bar comes before its first
             average true range.
     """
+    management = TradeManagement.of(parameters)
+    if judged_signals := judged_signals_of(strategy):
+        bars, found = judged_signals(prepared, parameters)
+        check_judged(strategy.name, bars, found, prepared)
+        return entries_at(prepared, management, bars, found, direction)
     signals = strategy.signals(prepared, parameters, direction)
     check_signals(strategy.name, signals, prepared)
     bars = evaluated_bars_of(signals, prepared)
-    return entries_at(prepared, TradeManagement.of(parameters), bars, signals[bars], direction)
+    return entries_at(prepared, management, bars, signals[bars], direction)
+
+
+def judged_signals_of(strategy: SignalStrategy) -> JudgedSignals | None:
+    """Return the optional method `judged_signals`: the judged bars with a signal, ascending, and those signals.
+
+    It counts only in the class that defines `signals`: a class that overrides `signals` alone trades its own.
+    """
+    own = vars(type(strategy))
+    return getattr(strategy, "judged_signals") if "judged_signals" in own and "signals" in own else None  # noqa: B009
 
 
 def entries_at(
@@ -70,33 +86,25 @@ def entries_at(
 
     Signals that open no position have no distances: their average true ranges are not computed.
     """
-    enters = _is_allowed(signals, direction)
+    opening = np.flatnonzero(_is_allowed(signals, direction))
     if management.has_session:
-        enters &= in_session(prepared, management, bars)
+        opening = opening[in_session(prepared, management, bars[opening])]
     if management.trend:
-        enters &= with_trend(prepared, management, bars, signals)
-    opening = np.flatnonzero(enters)
+        opening = opening[with_trend(prepared, management, bars[opening], signals[opening])]
     atr, marks = _average_true_ranges(prepared, management, bars[opening])
-    if management.has_band:
-        enters[opening] = in_band(management, bars[opening], atr, marks)
+    enters = np.zeros(len(bars), dtype=np.bool_)
+    enters[opening] = in_band(management, bars[opening], atr, marks) if management.has_band else True
+    averages = np.zeros(len(bars))
+    averages[opening] = atr
     return Entries(
         bar=bars,
         signal=signals,
         enters=enters,
-        stop_ticks=_spread(distance_ticks(atr, management.stop_atr), opening, len(bars)),
-        target_ticks=_spread(distance_ticks(atr, management.target_atr), opening, len(bars)),
-        trail_ticks=_spread(distance_ticks(atr, management.trail_atr), opening, len(bars)),
-        atr_ticks=_spread(atr, opening, len(bars)),
+        stop_ticks=distance_ticks(atr, management.stop_atr, opening, len(bars)),
+        target_ticks=distance_ticks(atr, management.target_atr, opening, len(bars)),
+        trail_ticks=distance_ticks(atr, management.trail_atr, opening, len(bars)),
+        atr_ticks=averages,
     )
-
-
-def _spread(values: NDArray[Number], places: NDArray[np.intp], count: int) -> NDArray[Number]:
-    """Return the values at their places among `count` zeros."""
-    if len(places) == count:
-        return values
-    spread = np.zeros(count, dtype=values.dtype)
-    spread[places] = values
-    return spread
 
 
 def evaluated_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:
@@ -105,14 +113,27 @@ def evaluated_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[
     return (evaluated + prepared.first_evaluated).astype(np.int32)
 
 
-def distance_ticks(atr: NDArray[np.float64], multiple: float) -> NDArray[np.int64]:
-    """Return multiples of the ATR as whole ticks, halves rounded up, at least one tick; 0 if the multiple is 0.
+def distance_ticks(
+    atr: NDArray[np.float64], multiple: float, places: NDArray[np.intp], count: int
+) -> NDArray[np.int64]:
+    """Return multiples of the ATR at their places among `count` signals, 0 at others; all 0 if the multiple is 0.
 
-    A fill is a whole tick, so rounding the distance rounds the price level.
+    A distance is in whole ticks, halves rounded up, and at least one tick. A fill is a whole tick, so rounding the
+    distance rounds the price level.
     """
-    if multiple <= 0:
-        return np.zeros(len(atr), dtype=np.int64)
-    return np.clip(np.floor(atr * multiple + 0.5), 1.0, FURTHEST).astype(np.int64)
+    distances = np.zeros(count, dtype=np.int64)
+    if multiple > 0:
+        _fill_distances(distances, places, atr, float(multiple))
+    return distances
+
+
+@njit
+def _fill_distances(
+    distances: NDArray[np.int64], places: NDArray[np.intp], atr: NDArray[np.float64], multiple: float
+) -> None:
+    for number in range(places.size):
+        ticks = np.floor(atr[number] * multiple + 0.5)
+        distances[places[number]] = int(min(max(ticks, 1.0), float(FURTHEST)))
 
 
 def _is_allowed(signals: NDArray[np.int8], direction: Direction) -> NDArray[np.bool_]:
@@ -159,6 +180,31 @@ def check_signals(name: str, signals: NDArray[np.int8], prepared: Prepared) -> N
             f"strategy {name!r} on {prepared.dataset}, bar {bar}: signals must be 1 long, -1 short, 2 exit or "
             f"0 none, was {signals[bar]}"
         )
+
+
+def check_judged(name: str, bars: NDArray[np.int32], signals: NDArray[np.int8], prepared: Prepared) -> None:
+    """Check that the bars are judged and ascend, and that each has a signal LONG, SHORT or EXIT.
+
+    Raises:
+        SettingsError: names the strategy and the dataset.
+    """
+    are_arrays = bars.dtype == np.int32 and signals.dtype == np.int8 and bars.shape == signals.shape == (bars.size,)
+    if not are_arrays or not _are_judged(bars, signals, prepared.first_evaluated, len(prepared)):
+        raise SettingsError(
+            f"strategy {name!r} on {prepared.dataset}: judged_signals must be ascending judged bars as int32, and as "
+            "many signals 1 long, -1 short or 2 exit as int8"
+        )
+
+
+@njit
+def _are_judged(bars: NDArray[np.int32], signals: NDArray[np.int8], first: int, count: int) -> bool:
+    after = first - 1
+    for place in range(bars.size):
+        signal = signals[place]
+        if bars[place] <= after or bars[place] >= count or signal < SHORT or signal > EXIT or signal == NONE:
+            return False
+        after = bars[place]
+    return True
 
 
 def _described(signals: object) -> str:

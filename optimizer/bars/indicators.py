@@ -112,18 +112,20 @@ def _fill_atr_at(
     marks: NDArray[np.float64],
     average: NDArray[np.float64],
 ) -> None:
-    weight = 1.0 / period
+    weight, reached, atr = 1.0 / period, -1, 0.0
     for place in range(bars.size):
         last = bars[place]
         start = last // ATR_SPACING * ATR_SPACING
-        if start >= period:
+        if start <= reached <= last:  # bars usually ascend: continue from the one before
+            start = reached + 1
+        elif start >= period:
             atr = marks[start // ATR_SPACING - 1]
         else:
             atr = _first_atr(prices, period)
             start = period
         for bar in range(start, last + 1):
             atr += (_true_range(prices, bar) - atr) * weight
-        average[place] = atr
+        average[place], reached = atr, last
 
 
 @inlined

@@ -161,7 +161,7 @@ def prepare(
         close_sums=_exact_sums(candles.dataset, prices[:, CLOSE], warm_up),
         first_evaluated=warm_up,
         first_day=first_day,
-        day_starts=_day_starts(candles.time, window, warm_up, first_day),
+        day_starts=day_starts_of(candles.time, window, warm_up, first_day),
         hour_ends=_hour_ends(candles.time),
         blocks=extremes_of_blocks(prices),
         first_atr_period=first_period,
@@ -248,15 +248,25 @@ def _ticks_per_unit(dataset: Dataset) -> float:
 
 
 def _exact_sums(dataset: Dataset, closes: NDArray[np.signedinteger], warm_up: int) -> NDArray[np.float64]:
-    """Return prefix sums; checks that a window's sum times its length is exact in float64."""
+    """Return prefix sums, exact in float64."""
     sums = np.concatenate(([0], np.cumsum(closes, dtype=np.int64)))
-    largest = max(int(sums[-1]), int(closes.max()) * warm_up**2)
-    if largest >= LARGEST_EXACT:
-        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53 for exact sums")
+    check_sums(dataset, int(sums[-1]), int(closes.max()), warm_up)
     return sums.astype(np.float64)
 
 
-def _day_starts(time: NDArray[np.int64], window: Window, warm_up: int, first_day: int) -> NDArray[np.int32]:
+def check_sums(dataset: Dataset, total: int, highest: int, warm_up: int) -> None:
+    """Check that sums of closes are exact in float64, and the longest window's sum times its length.
+
+    Raises:
+        InvalidCandles: they are not.
+    """
+    largest = max(total, highest * warm_up**2)
+    if largest >= LARGEST_EXACT:
+        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53 for exact sums")
+
+
+def day_starts_of(time: NDArray[np.int64], window: Window, warm_up: int, first_day: int) -> NDArray[np.int32]:
+    """Return `Prepared.day_starts`."""
     last_day = (window.end_seconds - 1) // DAY_SECONDS
     midnights = np.arange(first_day, last_day + 2, dtype=np.int64) * DAY_SECONDS
     return np.maximum(np.searchsorted(time, midnights), warm_up).astype(np.int32)

@@ -6,6 +6,7 @@ A curriculum file writes a name, a table with a name and options, or `module:NAM
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -164,6 +165,18 @@ class PrunerSpec(_Method):
     def _is_known(self) -> Self:
         _check_options("pruner", self.name, self.options, PRUNERS)
         return self
+
+
+@cache
+def sampler_named(name: str) -> SamplerSpec:
+    """Return a sampler with the defaults of its options."""
+    return SamplerSpec(name=name)
+
+
+@cache
+def pruner_named(name: str) -> PrunerSpec:
+    """Return a pruner with the defaults of its options."""
+    return PrunerSpec(name=name)
 
 
 def parse_method(text: str) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """Level: one step of the curriculum with its search space, datasets, gate and costs.
 
-A level is a Python file in `optimizer/curriculum/levels/` or a `[[level]]` table of a TOML file; both have these
-fields.
+A level is a Python file in `optimizer/curriculum/levels/` or a `[[level]]` table of a TOML file, with these fields.
 """
 
 import math
@@ -30,6 +29,8 @@ from optimizer.level.search_methods import (
     SamplerSpec,
     check_combination,
     check_objective,
+    pruner_named,
+    sampler_named,
 )
 from tradeschool.markets.windows import Window
 
@@ -254,12 +255,12 @@ class Level(StrictModel):
     @property
     def used_sampler(self) -> SamplerSpec:
         """The sampler of the search."""
-        return self.sampler or SamplerSpec(name=MULTI_OBJECTIVE_SAMPLER if self.is_multi_objective else DEFAULT_SAMPLER)
+        return self.sampler or sampler_named(MULTI_OBJECTIVE_SAMPLER if self.is_multi_objective else DEFAULT_SAMPLER)
 
     @property
     def used_pruner(self) -> PrunerSpec:
         """The pruner of the search."""
-        return self.pruner or PrunerSpec(name=NO_PRUNER if self.is_multi_objective else DEFAULT_PRUNER)
+        return self.pruner or pruner_named(NO_PRUNER if self.is_multi_objective else DEFAULT_PRUNER)
 
     @property
     def search_methods(self) -> str:

@@ -48,6 +48,11 @@ def measured(names: Sequence[str], runs: Sequence[BacktestRun], account: Portfol
     return tuple(rounded(_limited(_measure(name)(runs, account))) for name in names)
 
 
+def are_sizes_read(names: Sequence[str]) -> bool:
+    """Return whether an objective reads the sizes of its runs; the built-in ones read trades and the account."""
+    return any(name not in MEASURES for name in names)
+
+
 def expectancy(runs: Sequence[BacktestRun], account: Portfolio | None = None) -> float:
     """Return the mean net result of a closed trade as a fraction of the initial equity; NaN without a trade."""
     del account

@@ -110,9 +110,20 @@ def sharpe(returns: NDArray[np.float64]) -> float:
     Source: W. F. Sharpe, The Sharpe Ratio (1994), J. of Portfolio Management 21:49-58, with a riskless rate of zero;
     annualised by the square root of time, A. W. Lo (2002), Financial Analysts Journal 58:36-52.
     """
-    if len(returns) < 2 or returns.min() == returns.max():
+    if len(returns) < 2 or np.minimum.reduce(returns) == np.maximum.reduce(returns):
         return math.nan
-    return float(returns.mean() / returns.std(ddof=1)) * math.sqrt(DAYS_A_YEAR)
+    mean, deviation = mean_and_deviation(returns)
+    return float(mean / deviation) * math.sqrt(DAYS_A_YEAR)
+
+
+def mean_and_deviation(returns: NDArray[np.float64]) -> tuple[np.float64, np.float64]:
+    """Return mean and sample standard deviation of at least two returns: NumPy's, without its checks, in half the
+    time.
+    """
+    count = len(returns)
+    mean = np.add.reduce(returns) / count
+    distances = returns - mean
+    return mean, np.sqrt(np.add.reduce(distances * distances) / (count - 1))
 
 
 def sortino(returns: NDArray[np.float64]) -> float:

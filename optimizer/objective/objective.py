@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
-from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
+from optimizer.backtest.engine import atr_periods, built_in_engine, engine_of, warm_up_bars
 from optimizer.backtest.result import BacktestRun, TradingRules
+from optimizer.bars.held_bars import HeldBars
 from optimizer.bars.lead_in import JudgedWindow, prepare_judged
 from optimizer.bars.preparation import Prepared
 from optimizer.level.level_dataset import LevelDataset
@@ -17,7 +18,7 @@ from optimizer.level.search_methods import DEFAULT_PRUNER
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import out_of_sample, window_numbers
 from optimizer.objective import metrics
-from optimizer.objective.measures import measured
+from optimizer.objective.measures import are_sizes_read, measured
 from optimizer.objective.portfolio import PortfolioTracker, portfolio
 from optimizer.objective.sizing import WHOLE, risk_metrics, sized, solve_size
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
@@ -46,7 +47,7 @@ BELOW: Mapping[str, str] = {
 """Phrase of the threshold by pruner, for the reason of a pruned trial."""
 
 Read = Callable[[Dataset, Window], CandleArrays]
-"""Function that reads the candles of a dataset whose open lies in a window."""
+"""Function that reads the candles of a dataset whose open lies in a window; `HeldBars` also keep what is prepared."""
 
 
 def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -120,8 +121,11 @@ def _planned(
     warm_ups = {timeframe: warm_up_of(level, timeframe) for timeframe in {each.timeframe for each in sources}}
 
     def one(judged: JudgedWindow, read: Read) -> Prepared:
+        warm_up = warm_ups[judged.source.timeframe]
         with about(dataset=judged.source.name):
-            return prepare_judged(judged, warm_ups[judged.source.timeframe], periods, read)
+            if isinstance(read, HeldBars):
+                return read.prepared(judged, warm_up, periods)
+            return prepare_judged(judged, warm_up, periods, read)
 
     return lambda windows, read: tuple(one(judged, read) for judged in windows)
 
@@ -149,20 +153,21 @@ def evaluate(
     account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[BacktestRun] = []
     intermediate: list[float] = []
+    pruner, reads_sizes = level.used_pruner.name, are_sizes_read(level.objective)
     for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
         runs.append(trade(dataset))
         account.join(runs[-1])
         unsized = account.so_far()
         size = solve_size(level, managed, unsized, runs)
-        traded, drawdown = sized(runs, size), account.with_others_flat().max_drawdown_at(size)
-        intermediate += measured(level.objective, traded, unsized.sized(size))
+        drawdown = account.with_others_flat().max_drawdown_at(size)
+        intermediate += measured(level.objective, sized(runs, size) if reads_sizes else runs, unsized.sized(size))
         if drawdown > level.drawdown_limit:
             reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
-            return _pruned(level, managed, traded, drawdown, intermediate, reason)
-        if is_pruned(intermediate, threshold, level.used_pruner.name):
-            below = BELOW[level.used_pruner.name]
-            return _pruned(level, managed, traded, drawdown, intermediate, f"below {below} after {dataset.dataset}")
-    return _complete(level, managed, Part.TRAIN, traded, intermediate, (intermediate[-1],))
+            return _pruned(level, managed, sized(runs, size), drawdown, intermediate, reason)
+        if is_pruned(intermediate, threshold, pruner):
+            reason = f"below {BELOW[pruner]} after {dataset.dataset}"
+            return _pruned(level, managed, sized(runs, size), drawdown, intermediate, reason)
+    return _complete(level, managed, Part.TRAIN, sized(runs, size), intermediate, (intermediate[-1],))
 
 
 def evaluate_part(
@@ -213,8 +218,8 @@ def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float], 
 
 def _trader(level: Level, whole: Mapping[str, float]) -> Callable[[Prepared], BacktestRun]:
     """Return a function that backtests a dataset with complete, repaired parameters."""
-    strategy = load(level.strategy)
-    managed, trade = TradeManagement.of(whole), engine_of(strategy)
+    name = level.strategy
+    managed, trade = TradeManagement.of(whole), engine_of(load(name)) if ":" in name else built_in_engine(name)
 
     def one(prepared: Prepared) -> BacktestRun:
         rules = TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)

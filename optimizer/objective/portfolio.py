@@ -65,6 +65,7 @@ class PortfolioTracker:
         """`days`: first judged day and number of days of each dataset; at least one dataset."""
         self._first_day = min(first for first, _ in days)
         length = max(first + count for first, count in days) - self._first_day
+        self._days = np.arange(self._first_day, self._first_day + length)
         self._due = np.zeros(length, dtype=np.int64)
         for first, count in days:
             self._due[first - self._first_day : first - self._first_day + count] += 1
@@ -87,10 +88,11 @@ class PortfolioTracker:
         return self._over(self._due)
 
     def _over(self, counts: NDArray[np.int64]) -> Portfolio:
+        if counts.all():
+            return Portfolio(days=self._days, returns=self._returns / counts, low_returns=self._low_returns / counts)
         kept = np.flatnonzero(counts)
-        shares = counts[kept]
-        days = np.arange(self._first_day, self._first_day + len(counts))[kept]
-        return Portfolio(days=days, returns=self._returns[kept] / shares, low_returns=self._low_returns[kept] / shares)
+        shares, returns, low_returns = counts[kept], self._returns[kept], self._low_returns[kept]
+        return Portfolio(days=self._days[kept], returns=returns / shares, low_returns=low_returns / shares)
 
 
 def portfolio(runs: Sequence[BacktestRun]) -> Portfolio:

@@ -24,7 +24,7 @@ from optimizer.backtest.result import BacktestRun
 from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.risk import Risk
 from optimizer.level.spec import Level
-from optimizer.objective.metrics import DAYS_A_YEAR
+from optimizer.objective.metrics import DAYS_A_YEAR, mean_and_deviation
 from optimizer.objective.portfolio import Portfolio
 from optimizer.objective.trial_result import rounded
 from optimizer.strategies.trade_management import TradeManagement
@@ -85,7 +85,7 @@ def position_leverage(level: Level, managed: TradeManagement, runs: Sequence[Bac
 def volatility(account: Portfolio) -> float:
     """Return the annualised sample standard deviation of the daily returns; 0 with less than two days."""
     returns = account.returns
-    return float(returns.std(ddof=1)) * math.sqrt(DAYS_A_YEAR) if len(returns) > 1 else 0.0
+    return float(mean_and_deviation(returns)[1]) * math.sqrt(DAYS_A_YEAR) if len(returns) > 1 else 0.0
 
 
 def _budgeted(risk: Risk, account: Portfolio, largest: float) -> float:

@@ -13,19 +13,27 @@ SAMPLE = "coinbase/BTC-USD/H1"
 SEED = 1
 
 
+FILTERED = {"hour_length": 12, "trend": 1, "vol_low": 0.1}
+"""Parameters that enable every filter."""
+
+
 def precompile(name: str = "sma_cross") -> None:
-    """Evaluate one trial of a built-in strategy over a few weeks of synthetic candles."""
+    """Evaluate two trials of a built-in strategy over a few weeks of synthetic candles, one with all its filters."""
     strategy = load(name)
+    filters = {
+        parameter.name: FILTERED[parameter.name] for parameter in strategy.parameters if parameter.name in FILTERED
+    }
+    parameters = {parameter.name: parameter.default for parameter in strategy.parameters}
     level = Level(
         name="warm",
         title="Warm up",
         direction=Direction.BOTH,
         strategy=name,
         trials=1,
-        datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 3, 1)),),
+        datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 5, 1)),),
         gate=Gate(win_rate=0, sharpe=0, max_drawdown_intrabar=1, profit_factor=1),
-        ranges={parameter.name: (parameter.default, parameter.default) for parameter in strategy.parameters},
+        ranges={name: (value, value) for name, value in {**parameters, **filters}.items()},
     )
-    parameters = {parameter.name: parameter.default for parameter in strategy.parameters}
-    read = partial(random_walk, seed=SEED)
-    evaluate(level, prepare_level(level, Part.TRAIN, read), parameters, [None])
+    prepared = prepare_level(level, Part.TRAIN, partial(random_walk, seed=SEED))
+    evaluate(level, prepared, parameters, [None])
+    evaluate(level, prepared, {**parameters, **filters}, [None])

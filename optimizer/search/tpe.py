@@ -1,8 +1,8 @@
 """Tree-structured Parzen estimator (TPE): proposes the candidate that good trials make most likely.
 
-This is Optuna's estimator with Optuna's defaults in one compiled loop instead of many small arrays, five to ten times
-faster. Equal kernels are ordered by trial number, whereas Optuna's order depends on the processor's sort; this makes
-results equal on all processors.
+This is Optuna's estimator with Optuna's defaults, in the compiled loops of `optimizer.search.methods.parzen` instead of
+many small arrays, ten times faster. Equal kernels are ordered by trial number, whereas Optuna's order depends on the
+processor's sort; this makes results equal on all processors.
 
 Source: Watanabe, Tree-structured Parzen estimator, arXiv 2304.11127; Optuna 5.0, samplers/_tpe.
 """
@@ -10,12 +10,14 @@ Source: Watanabe, Tree-structured Parzen estimator, arXiv 2304.11127; Optuna 5.0
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from optimizer.compilation.jit import inlined, is_compiled, njit
+from optimizer.compilation.jit import is_compiled
+from optimizer.search.methods.parzen import density, draw, rival_density
 
 CANDIDATES = 24
 """Number of candidates drawn from the good trials."""
@@ -27,12 +29,6 @@ BELOW_FRACTION = 0.1
 MAX_ABOVE = 300
 """Maximum number of other trials used, latest first. Optuna uses all, so each request costs more than the last; the
 omitted trials would have the smallest weights.
-"""
-
-NEGLIGIBLE = 1e-18
-"""Share of the prior's density below which a kernel does not change the sum."""
-STEEPEST = 200.0
-"""Upper bound of a kernel's density on one axis over the prior's; no kernel is below 1 % of the range wide.
 """
 
 Array = NDArray[np.float64]
@@ -50,6 +46,11 @@ class SearchAxes:
     steps: Array
     """Step; 0 without one."""
     logs: NDArray[np.bool_]
+    first: Array
+    """Lowest and highest value, each of shape (n_parameters, 1)."""
+    last: Array
+    cheap: NDArray[np.intp]
+    """Order of the axes in which those whose densities are cheap, because they have no step, come first."""
 
     @classmethod
     def of(cls, distributions: Mapping[str, BaseDistribution]) -> "SearchAxes | None":
@@ -62,21 +63,20 @@ class SearchAxes:
         found = tuple(ranges[name] for name in sorted(ranges))
         steps = np.array([float(each.step or 0.0) for each in found])
         logs = np.array([each.log for each in found])
-        lows = np.array([float(each.low) for each in found]) - steps / 2
-        highs = np.array([float(each.high) for each in found]) + steps / 2
+        first, last = np.array([[float(each.low)] for each in found]), np.array([[float(each.high)] for each in found])
+        lows, highs = first[:, 0] - steps / 2, last[:, 0] + steps / 2
         lows[logs], highs[logs] = np.log(lows[logs]), np.log(highs[logs])
-        return cls(tuple(sorted(ranges)), found, lows, highs, steps, logs)
+        cheap = np.argsort(steps > 0, kind="stable")
+        return cls(tuple(sorted(ranges)), found, lows, highs, steps, logs, first, last, cheap)
 
     def kernels(self, values: Array) -> "ParzenKernels":
         """Return one kernel per trial plus the prior; `values`: shape (n_parameters, n_trials), in order of number."""
+        lows, highs = self.lows[:, np.newaxis], self.highs[:, np.newaxis]
+        seen = values.copy()
+        seen[self.logs] = np.log(values[self.logs])
+        centres = np.concatenate((seen, 0.5 * (lows + highs)), axis=1)
+        widths = np.concatenate((_widths(seen, lows, highs), highs - lows), axis=1)
         count = values.shape[1]
-        centres = np.empty((len(self.names), count + 1))
-        widths = np.empty_like(centres)
-        for axis in range(len(self.names)):
-            low, high = self.lows[axis], self.highs[axis]
-            seen = np.log(values[axis]) if self.logs[axis] else values[axis]
-            centres[axis, :-1], centres[axis, -1] = seen, 0.5 * (low + high)
-            widths[axis, :-1], widths[axis, -1] = _widths(seen, low, high), high - low
         weights = np.append(_weights(count), 1.0)
         return ParzenKernels(self, centres, widths, weights / weights.sum())
 
@@ -95,26 +95,51 @@ class ParzenKernels:
     def draw(self, random: np.random.RandomState) -> Array:
         """Draw candidates, shape (n_parameters, `CANDIDATES`), rounded to the grid of a stepped parameter."""
         axes = self.axes
-        chosen = random.choice(len(self.weights), p=self.weights, size=CANDIDATES)
+        shares = self.weights.cumsum()
+        # As `random.choice` with probabilities draws, without its checks.
+        chosen = (shares / shares[-1]).searchsorted(random.random_sample(CANDIDATES), side="right")
         quantiles = random.uniform(low=0, high=1, size=(len(axes.names), CANDIDATES))
         drawn = np.empty_like(quantiles)
-        _draw(drawn, quantiles, self.centres[:, chosen], self.widths[:, chosen], axes.lows, axes.highs)
+        draw(drawn, quantiles, self.centres[:, chosen], self.widths[:, chosen], axes.lows, axes.highs)
         drawn[axes.logs] = np.exp(drawn[axes.logs])
-        for axis in np.flatnonzero(axes.steps):
-            low, high, step = axes.distributions[axis].low, axes.distributions[axis].high, axes.steps[axis]
-            drawn[axis] = np.clip(low + np.round((drawn[axis] - low) / step) * step, low, high)
+        stepped = np.flatnonzero(axes.steps)
+        if len(stepped):
+            low, high, step = axes.first[stepped], axes.last[stepped], axes.steps[stepped, np.newaxis]
+            drawn[stepped] = np.clip(low + np.round((drawn[stepped] - low) / step) * step, low, high)
         return drawn
 
-    def log_density(self, candidates: Array) -> Array:
+    def log_density(self, candidates: "Steps") -> Array:
         """Return the log density of each candidate; for a stepped parameter the probability of its step."""
-        axes = self.axes
+        total = np.empty(len(candidates.left))
+        density(total, *candidates, *self._by_place())
+        return np.log(total)
+
+    def least_dense(self, candidates: "Steps", log_good: Array) -> int:
+        """Return the candidate with the highest `log_good` over the log density: the first highest, if several are."""
+        total = np.empty(len(candidates.left))
+        rival_density(total, log_good, *candidates, *self._by_place())
+        return int(np.argmax(log_good - np.log(total)))
+
+    def _by_place(self) -> tuple[Array, Array, Array, Array]:
+        """Return centres and widths, kernel first, weights, and the support's ends; cheap axes first."""
+        axes, cheap = self.axes, self.axes.cheap
+        centres, widths = (np.ascontiguousarray(each[cheap].T) for each in (self.centres, self.widths))
+        return centres, widths, self.weights, np.stack((axes.lows[cheap], axes.highs[cheap]))
+
+
+class Steps(NamedTuple):
+    """The borders of candidates' steps, shape (`CANDIDATES`, n_parameters), cheap axes first; equal without a step."""
+
+    left: Array
+    right: Array
+
+    @classmethod
+    def of(cls, axes: SearchAxes, candidates: Array) -> "Steps":
+        """Return the steps of candidates, shape (n_parameters, `CANDIDATES`)."""
         halves = axes.steps[:, np.newaxis] / 2
         left, right = candidates - halves, candidates + halves
         left[axes.logs], right[axes.logs] = np.log(left[axes.logs]), np.log(right[axes.logs])
-        total, cheap = np.empty(candidates.shape[1]), np.argsort(axes.steps > 0, kind="stable")
-        by_place = [np.ascontiguousarray(each[cheap].T) for each in (left, right, self.centres, self.widths)]
-        _density(total, *by_place, self.weights, axes.lows[cheap], axes.highs[cheap])  # type: ignore[call-arg]  # four of them
-        return np.log(total)
+        return cls(np.ascontiguousarray(left[axes.cheap].T), np.ascontiguousarray(right[axes.cheap].T))
 
 
 def suggest(axes: SearchAxes, below: Array, above: Array, random: np.random.RandomState) -> dict[str, float]:
@@ -124,7 +149,8 @@ def suggest(axes: SearchAxes, below: Array, above: Array, random: np.random.Rand
     """
     good, others = axes.kernels(below), axes.kernels(above)
     candidates = good.draw(random)
-    best = int(np.argmax(good.log_density(candidates) - others.log_density(candidates)))
+    steps = Steps.of(axes, candidates)
+    best = others.least_dense(steps, good.log_density(steps))
     found = zip(axes.names, axes.distributions, candidates[:, best], strict=True)
     return {name: distribution.to_external_repr(float(value)) for name, distribution, value in found}
 
@@ -149,125 +175,16 @@ def _weights(count: int) -> Array:
     return np.concatenate([np.linspace(1.0 / count, 1.0, num=count - FULL_WEIGHT), np.ones(FULL_WEIGHT)])
 
 
-def _widths(centres: Array, low: float, high: float) -> Array:
+def _widths(centres: Array, lows: Array, highs: Array) -> Array:
     """Return kernel widths: the distance to the farther neighbour, clipped; the first and last use their only
-    neighbour.
+    neighbour. `centres`: shape (n_parameters, n_kernels); `lows` and `highs`: shape (n_parameters, 1).
     """
-    count = len(centres)
-    order = np.argsort(centres, kind="stable")
-    ends = np.concatenate(([low], centres[order], [high]))
-    gaps = np.diff(ends)
-    ordered = np.maximum(gaps[:-1], gaps[1:])
+    count = centres.shape[1]
+    order = np.argsort(centres, axis=1, kind="stable")
+    gaps = np.diff(np.concatenate((lows, np.take_along_axis(centres, order, axis=1), highs), axis=1), axis=1)
+    ordered = np.maximum(gaps[:, :-1], gaps[:, 1:])
     if count > 1:
-        ordered[0], ordered[-1] = gaps[1], gaps[-2]
-    widths = np.empty(count)
-    widths[order] = ordered
-    return np.clip(widths, (high - low) / min(100.0, 2.0 + count), high - low)
-
-
-@inlined
-def _below(z: float) -> float:
-    """Return the standard normal probability below z, exact in the left tail."""
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
-
-
-@inlined
-def _mass(a: float, b: float) -> float:
-    """Return the standard normal probability between a and b, computed in the tail without cancellation."""
-    if a > 0:
-        return _below(-a) - _below(-b)
-    if b <= 0:
-        return _below(b) - _below(a)
-    return 1.0 - _below(a) - _below(-b)
-
-
-@inlined
-def _quantile(p: float) -> float:
-    """Return the standard normal quantile of p, for p up to 0.5.
-
-    Newton's method on the logarithm, which is concave: from a lower bound the steps converge without overshooting.
-    """
-    if p <= 0.0:
-        return -40.0
-    target = math.log(p)
-    z = -math.sqrt(-2.0 * math.log(2.0 * p)) if p < 0.5 else 0.0
-    for _ in range(60):
-        below = _below(z)
-        step = (math.log(below) - target) * below * math.sqrt(2.0 * math.pi) * math.exp(0.5 * z * z)
-        z -= step
-        if abs(step) <= 1e-14 * abs(z):
-            break
-    return z
-
-
-@inlined
-def _truncated(q: float, a: float, b: float) -> float:
-    """Return the q-quantile of the standard normal distribution truncated to [a, b]."""
-    mass = _mass(a, b)
-    if a >= 0:
-        return -_quantile(_below(-b) + (1.0 - q) * mass)
-    p = _below(a) + q * mass
-    return _quantile(p) if p <= 0.5 else -_quantile(1.0 - p)
-
-
-@njit
-def _draw(out: Array, quantiles: Array, centres: Array, widths: Array, lows: Array, highs: Array) -> None:
-    for axis in range(out.shape[0]):
-        for place in range(out.shape[1]):
-            centre, width = centres[axis, place], widths[axis, place]
-            z = _truncated(quantiles[axis, place], (lows[axis] - centre) / width, (highs[axis] - centre) / width)
-            out[axis, place] = min(max(z * width + centre, lows[axis]), highs[axis])
-
-
-@njit
-def _density(
-    out: Array, left: Array, right: Array, centres: Array, widths: Array, weights: Array, lows: Array, highs: Array
-) -> None:
-    """Sum the density of all kernels at each candidate; arrays have the candidate or kernel axis first.
-
-    The last kernel is the prior, which is nowhere small; the others are computed relative to it. Axes without a step
-    come first: they are cheap, and most kernels are negligible on one of them.
-    """
-    count, axes = centres.shape
-    shares = np.empty((count, axes))
-    for kernel in range(count):
-        for axis in range(axes):
-            centre, width = centres[kernel, axis], widths[kernel, axis]
-            shares[kernel, axis] = _mass((lows[axis] - centre) / width, (highs[axis] - centre) / width)
-    priors = np.empty(axes)
-    for place in range(out.shape[0]):
-        product = 1.0
-        for axis in range(axes):
-            priors[axis] = _factor(left, right, centres, widths, shares, axis, place, count - 1)
-            product *= priors[axis]
-        total = weights[count - 1]
-        for kernel in range(count - 1):
-            total += weights[kernel] * _ratio(left, right, centres, widths, shares, priors, place, kernel)
-        out[place] = total * product
-
-
-@inlined
-def _ratio(
-    left: Array, right: Array, centres: Array, widths: Array, shares: Array, priors: Array, place: int, kernel: int
-) -> float:
-    """Return a kernel's density over the prior's; 0 once the remaining axes cannot make it significant."""
-    ratio = 1.0
-    least = NEGLIGIBLE / STEEPEST ** len(priors)
-    for axis in range(len(priors)):
-        ratio *= _factor(left, right, centres, widths, shares, axis, place, kernel) / priors[axis]
-        least *= STEEPEST
-        if ratio < least:
-            return 0.0
-    return ratio
-
-
-@inlined
-def _factor(
-    left: Array, right: Array, centres: Array, widths: Array, shares: Array, axis: int, place: int, kernel: int
-) -> float:
-    """Return a kernel's probability between left and right on one axis, or its density if both are equal."""
-    centre, width = float(centres[kernel, axis]), float(widths[kernel, axis])
-    a, b = (float(left[place, axis]) - centre) / width, (float(right[place, axis]) - centre) / width
-    if a < b:
-        return _mass(a, b) / float(shares[kernel, axis])
-    return math.exp(-0.5 * a * a) / (math.sqrt(2.0 * math.pi) * width * float(shares[kernel, axis]))
+        ordered[:, 0], ordered[:, -1] = gaps[:, 1], gaps[:, -2]
+    widths = np.empty_like(centres)
+    np.put_along_axis(widths, order, ordered, axis=1)
+    return np.clip(widths, (highs - lows) / min(100.0, 2.0 + count), highs - lows)

@@ -111,7 +111,7 @@ class TradeManagement:
     @classmethod
     def of(cls, parameters: Mapping[str, float]) -> "TradeManagement":
         """Select the management parameters among a strategy's, whole numbers as int."""
-        given = {field.name: parameters[field.name] for field in fields(cls) if field.name in parameters}
+        given = {name: parameters[name] for name in NAMES if name in parameters}
         return cls(**{name: int(value) if name in WHOLE else value for name, value in given.items()})  # type: ignore[arg-type]  # mypy sees one type for all
 
     @property
@@ -131,6 +131,7 @@ class TradeManagement:
         return self.hour_length < HOURS_A_DAY or self.weekdays != EVERY_DAY
 
 
+NAMES = tuple(field.name for field in fields(TradeManagement))
 WHOLE = frozenset(field.name for field in fields(TradeManagement) if field.type is int)
 
 

@@ -44,6 +44,9 @@ class AttemptCase:
     seed: int
     windows: Sequence[SearchedWindow] = ()
     """The searched windows of a walk-forward, in order."""
+    is_brief: bool = False
+    """Whether what decides nothing is left out: confidence intervals, and stress tests where the gate failed already.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from optimizer.validation.analyses.skill import out_of_sample_skill
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.attempt_findings import AttemptCase, AttemptFindings
 from optimizer.validation.confidence_intervals import intervals
-from optimizer.validation.gate import Criterion, gate_readings
+from optimizer.validation.gate import Criterion, gate_readings, is_passed
 from optimizer.validation.selection import Winner, candidates, choose, closest, size_of
 from optimizer.validation.walk_forward import chosen_trial, metrics_by_window
 
@@ -154,9 +154,9 @@ def _readings(
     case: AttemptCase, winner: Winner, stress_case: StressCase
 ) -> tuple[list[Criterion], dict[str, Mapping[str, object]]]:
     level, figures = case.level, winner.validation.metrics
-    known = intervals(stress_case.runs[Part.VALIDATION], figures, case.seed)
+    known = {} if case.is_brief else intervals(stress_case.runs[Part.VALIDATION], figures, case.seed)
     readings = gate_readings(level, figures, Part.VALIDATION, known)
-    if level.stress is None:
+    if level.stress is None or (case.is_brief and not is_passed(readings)):
         return readings, {}
     stressed = stress_readings(stress_case, level.stress)
     return [*readings, *stressed], {"stress": stress_table(stress_case, level.stress, stressed)}

@@ -18,6 +18,7 @@ from optimizer.level.metric_names import METRICS
 from optimizer.validation.labels import TERMS
 from tradeschool import errors
 from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
+from tradeschool.settings.meanings import setting_meanings
 from tradeschool.settings.model import BORROWED_NAMES, PROVIDERS, setting_names
 from tradeschool.settings.sections import EVENTS
 from workers.coordinator.event_log import SENTENCES
@@ -86,7 +87,7 @@ def test_every_setting_is_in_the_reference_and_no_other() -> None:
 
 
 def test_every_setting_has_a_meaning() -> None:
-    assert not [".".join(path) for path, field in setting_names() if not field.description]
+    assert not [".".join(path) for path, meaning in setting_meanings().items() if not meaning]
 
 
 def test_every_exit_code_is_in_the_reference_and_no_other() -> None:

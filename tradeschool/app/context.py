@@ -81,6 +81,16 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
             save_history(valkey.url, valkey.folder)
 
 
+def absence_of(loaded: Settings) -> str:
+    """Return a note if the embedded server is stopped because no run is active, else an empty string."""
+    if loaded.redis_server:
+        return ""
+    from tradeschool.embedded_valkey.server import EmbeddedValkey
+    from workers.monitoring import absence
+
+    return absence.absence_of(EmbeddedValkey.of(loaded.state_dir))
+
+
 def own_command(*words: str) -> list[str]:
     """Return the command line of another tradeschool command, with the global options of this process."""
     given = GLOBAL_OPTIONS.get()

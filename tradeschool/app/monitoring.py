@@ -1,7 +1,7 @@
 """Sources of the monitoring status, and the reader of the live queue screen, from the settings."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from tradeschool.app.context import candles_of, known_datasets
@@ -26,12 +26,6 @@ def sources_of(settings: Settings) -> Sources:
         datasets=known_datasets(store, tell=lambda line: None),
         embedded=embedded,
     )
-
-
-def absence_of(settings: Settings) -> str:
-    """Return a note if the embedded server is stopped because no run is active, else an empty string."""
-    with closing(Overview(sources_of(settings), is_quiet=True)) as overview:
-        return overview.queue().note
 
 
 @contextmanager

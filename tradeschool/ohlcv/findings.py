@@ -68,7 +68,7 @@ SEVERITIES = {
 class Finding(BaseModel):
     """All anomalies of one kind in one calendar year (UTC) of a range."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FindingKind
     start: AwareDatetime

@@ -74,7 +74,6 @@ class Settings(BaseSettings):
         env_nested_delimiter=DELIMITER,
         extra="ignore",  # _refuse_unknown rejects unknown names, with the source in its message
         frozen=True,
-        use_attribute_docstrings=True,
     )
 
     data_dir: Annotated[BucketUrl | Path, BeforeValidator(_parsed_location)] = Path("data")

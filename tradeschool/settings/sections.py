@@ -46,7 +46,7 @@ StrategyName = Annotated[str, Field(pattern=r"^[^\s:,]+:[^\s:,]+$")]
 class Section(BaseModel):
     """Base class of a settings section; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ProviderSettings(Section):

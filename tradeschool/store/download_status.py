@@ -23,7 +23,7 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class _StatusModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Durations(_StatusModel):

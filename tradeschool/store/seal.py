@@ -27,7 +27,7 @@ SEAL_SUFFIX = ".seal.json"
 
 
 class _StrictModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class GapReason(StrEnum):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from optimizer.curriculum.state_machine import Recommend
 from tradeschool.store.download_status import DownloadStatus
+from tradeschool.views.durations import duration
 from workers.monitoring.overview import View
 from workers.monitoring.run_status import LevelStatus, RunStatus
 from workers.monitoring.snapshot import Snapshot
@@ -77,16 +78,6 @@ def line(look: QueueScreen) -> str:
         left = f"ETA {duration(download.eta_seconds)}"
         parts.append(f"fetched {download.pages_done:,} of {download.pages_total:,} pages, {left}")
     return "; ".join(parts) or "no run or download is active"
-
-
-def duration(seconds: float | None) -> str:
-    """Format a duration, for example `2 h 5 min`; a dash if it is unknown."""
-    if seconds is None:
-        return "-"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _queue(queue: Snapshot) -> Table:

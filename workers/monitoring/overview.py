@@ -27,12 +27,12 @@ from tradeschool.store.inventory import Inventory, InventoryEntry, stored_datase
 from workers.connection.brief_connection import connect_briefly
 from workers.connection.server_time import server_now
 from workers.coordinator.context import RunContext
+from workers.monitoring.absence import NOT_RUNNING
 from workers.monitoring.queue_history import HistorySample, load_history, read_history, record_sample
 from workers.monitoring.run_status import RunStatus, read_run_status, with_queue
 from workers.monitoring.snapshot import Snapshot, take_snapshot
 from workers.queue.job_allowlist import TrialQueue
 
-NOT_RUNNING = "Redis is not running: no run is active; the embedded server starts and ends with a run"
 SAME_LOOK_SECONDS = 3.0
 """Maximum age of a queue snapshot that the run status reuses."""
 

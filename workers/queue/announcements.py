@@ -29,7 +29,7 @@ MAX_ANNOUNCEMENT_BYTES = 65_536
 class Announcement(BaseModel):
     """The latest announcement of one study."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     v: int
     """Version of the wire format."""

@@ -31,7 +31,7 @@ MAX_MARK_BYTES = 2_048
 class StudyMark(BaseModel):
     """What the last coordinator of a study has committed."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     database: str = Field(max_length=64)
     """Identity of the study's database, see `optimizer.runs.database_identity`."""

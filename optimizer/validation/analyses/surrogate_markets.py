@@ -54,7 +54,8 @@ def surrogate(levels: Sequence[Level], read: Read, seed: Sequence[int]) -> Read:
 
     def one(dataset: Dataset, window: Window) -> CandleArrays:
         made = candles(dataset)
-        return made[(made.time >= window.start_seconds) & (made.time < window.end_seconds)]
+        first, end = np.searchsorted(made.time, (window.start_seconds, window.end_seconds))
+        return made[slice(int(first), int(end))]
 
     return one
 

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
+from optimizer.bars.held_bars import HeldBars
 from optimizer.curriculum.attempts import at_attempt, relaxed_by
 from optimizer.curriculum.earlier_choices import (
     Inheritance,
@@ -114,7 +115,7 @@ def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -
         DataError: candles are missing or invalid.
     """
     plain = [level.model_copy(update={"analyses": ()}) for level in levels]
-    run = _CurriculumRun(plain, trial_seed(seed, number), surrogate(plain, read, [seed, number]))
+    run = _CurriculumRun(plain, trial_seed(seed, number), surrogate(plain, read, [seed, number]), is_brief=True)
     run.until_end()
     verdicts = run.history.verdicts()
     name = examined_level(plain, verdicts, plain[-1].name)
@@ -132,10 +133,15 @@ def run_surrogate(levels: Sequence[Level], seed: int, read: Read, number: int) -
 class _CurriculumRun:
     """A run in progress."""
 
-    def __init__(self, levels: Sequence[Level], seed: int, read: Read) -> None:
+    def __init__(self, levels: Sequence[Level], seed: int, read: Read, *, is_brief: bool = False) -> None:
+        """`is_brief`: whether its verdicts leave out what decides nothing."""
+        self._is_brief = is_brief
         self.history = AttemptHistory([_without_regime_sets(level) for level in levels])
         self._written = {level.name: level for level in self.history.levels}
-        self._seed, self._read = seed, read
+        windows = [
+            (each.source, level.window(each, Part.TRAIN)) for level in self.history.levels for each in level.datasets
+        ]
+        self._seed, self._read = seed, HeldBars(read, windows)
 
     def until_end(self) -> Recommend:
         """Search and judge until no level is left to search."""
@@ -209,6 +215,7 @@ class _CurriculumRun:
             predecessor=self.history.previous(name),
             seed=self._seed,
             windows=attempt.windows,
+            is_brief=self._is_brief,
         )
         findings = judge_attempt(case, self._read, on_access=_nothing, repeat=_nothing)
         self.history.attempts[-1] = replace(attempt, findings=findings)

@@ -35,4 +35,4 @@ def test_fewer_bars_than_the_period_give_no_average():
     ("atr", "multiple", "ticks"), [(7.0, 1.5, 11), (7.0, 1.49, 10), (5.0, 0.5, 3), (0.0, 3.0, 1), (0.4, 1.0, 1)]
 )
 def test_a_distance_rounds_half_up_to_at_least_one_tick(atr, multiple, ticks):
-    assert distance_ticks(np.array([atr]), multiple).tolist() == [ticks]
+    assert distance_ticks(np.array([atr]), multiple, np.array([1]), 3).tolist() == [0, ticks, 0]

@@ -14,6 +14,7 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimizer.search import tpe
+from optimizer.search.methods import parzen
 from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.sampler import SearchSpace, TrialHistory, ask
 
@@ -134,7 +135,7 @@ def test_up_to_the_limit_all_trials_are_used() -> None:
 @given(q=st.floats(0.001, 0.999), a=st.floats(-8, 6), width=st.floats(0.01, 12))
 @settings(max_examples=200, deadline=None)
 def test_quantiles_equal_those_of_optuna(q: float, a: float, width: float) -> None:
-    found = tpe._truncated(q, a, a + width)
+    found = parzen._truncated(q, a, a + width)
     expected = float(_truncnorm.ppf(np.array([q]), np.array([a]), np.array([a + width]))[0])
 
     assert a <= found + 1e-9
@@ -146,4 +147,19 @@ def test_quantiles_equal_those_of_optuna(q: float, a: float, width: float) -> No
 def test_probability_masses_equal_those_of_optuna(a: float, width: float) -> None:
     expected = float(_truncnorm._log_gauss_mass(np.array([a]), np.array([a + width]))[0])
 
-    assert math.log(tpe._mass(a, a + width)) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert math.log(parzen._mass(a, a + width)) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("distributions", [REAL, WHOLE, MIXED])
+def test_densities_of_candidates_behind_do_not_change_the_choice(distributions: Mapping[str, BaseDistribution]) -> None:
+    axes = tpe.SearchAxes.of(dict(sorted(distributions.items())))
+    assert axes is not None
+    random = np.random.RandomState(5)
+    for count in range(1, 60):
+        good, others = (
+            axes.kernels(np.array([[drawn(distributions[name], random) for _ in range(size)] for name in axes.names]))
+            for size in (1 + count // 4, 4 * count)
+        )
+        steps = tpe.Steps.of(axes, good.draw(random))
+        log_good = good.log_density(steps)
+        assert others.least_dense(steps, log_good) == int(np.argmax(log_good - others.log_density(steps)))

@@ -13,8 +13,10 @@ from optimizer.search.trial_summary import TrialView
 from tests.factories.downloads import provider_state
 from tests.factories.runs import make_level
 from tradeschool.store.download_status import DownloadState, DownloadStatus
-from tradeschool.views.live_screen import MAX_WORKERS, QueueScreen, duration, line, screen
-from workers.monitoring.overview import NOT_RUNNING, View
+from tradeschool.views.durations import duration
+from tradeschool.views.live_screen import MAX_WORKERS, QueueScreen, line, screen
+from workers.monitoring.absence import NOT_RUNNING
+from workers.monitoring.overview import View
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus, with_queue
 from workers.monitoring.snapshot import RunningJob, Snapshot
 from workers.monitoring.trial_counts import TrialCounts

@@ -17,7 +17,8 @@ from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.store.download_status import DownloadStatus
-from workers.monitoring.overview import NOT_RUNNING, Overview, Sources
+from workers.monitoring.absence import NOT_RUNNING
+from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.queue_history import save_history
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from tradeschool.app.new_project.toml_values import toml_value
-from tradeschool.settings.model import PROVIDERS, Settings, setting_names
+from tradeschool.settings.meanings import setting_meanings
+from tradeschool.settings.model import PROVIDERS, Settings
 
 HEAD = """\
 # Settings of tradeschool in this folder. A line that begins with "#" is a default: remove the "#" to change it.
@@ -22,12 +23,12 @@ def settings_text(settings: Settings, kept: Mapping[tuple[str, ...], object] | N
     """
     usual = Settings.model_construct()
     sections: dict[tuple[str, ...], list[str]] = {}
-    for path, field in setting_names():
+    for path, meaning in setting_meanings().items():
         if path[-1] in SECRET_NAMES or path[0] == "instruments":
             continue
         value, default = (kept or {}).get(path, _value(settings, path)), _value(usual, path)
         lines = sections.setdefault(path[:-1], [])
-        lines.append(f"# {' '.join(field.description.split())}" if field.description else "")
+        lines.append(f"# {' '.join(meaning.split())}" if meaning else "")
         lines.append(_line(path[-1], value, default))
     text = [HEAD]
     for section, lines in sections.items():

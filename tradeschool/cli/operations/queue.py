@@ -7,17 +7,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
-from rich.live import Live
 from rich.table import Table
 
-from tradeschool.app.context import load_settings, redis_url_of
-from tradeschool.app.monitoring import absence_of, queue_screen_reader
+from tradeschool.app.context import absence_of, load_settings, redis_url_of
 from tradeschool.cli.options.output import json_option
 from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import SettingsError
 from tradeschool.settings.signing_key import signing_key
 from tradeschool.settings.urls import mask_url
-from tradeschool.views.live_screen import duration, line, screen
+from tradeschool.views.durations import duration
 from tradeschool.views.terminal import console, print_json, say
 from workers.connection.signing import Signer
 from workers.monitoring.snapshot import take_snapshot
@@ -105,6 +103,12 @@ def watch(every: float | None, *, as_json: bool) -> None:
     Without a terminal, the command prints periodic lines. It is read-only. Unreachable services are reported and shown
     again once they are back.
     """
+    # Imported here: the screen shows runs, whose modules take a second to import.
+    from rich.live import Live
+
+    from tradeschool.app.monitoring import queue_screen_reader
+    from tradeschool.views.live_screen import line, screen
+
     out = console()
     with suppress(KeyboardInterrupt), queue_screen_reader(load_settings()) as look:
         if as_json or not out.is_terminal:

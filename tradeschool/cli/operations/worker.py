@@ -234,7 +234,7 @@ def health(*, ready: bool, stuck_after: float, as_json: bool) -> None:
 def list_workers(*, as_json: bool) -> None:
     """List the connected workers of all machines."""
     # Watching imports the whole search; a pool that imported it would start two seconds later.
-    from tradeschool.app.monitoring import absence_of
+    from tradeschool.app.context import absence_of
 
     settings = load_settings()
     if absent := absence_of(settings):

@@ -7,6 +7,7 @@ from rich.table import Table
 from fetcher.provider_registry import load
 from tradeschool.app.context import load_settings
 from tradeschool.cli.options.output import json_option
+from tradeschool.settings.meanings import setting_meanings
 from tradeschool.settings.model import PROVIDERS, Settings, setting_names
 from tradeschool.settings.urls import mask_url
 from tradeschool.views.terminal import console, print_json
@@ -28,8 +29,8 @@ def show(*, as_json: bool) -> None:
         print_json(values)
         return
     table = Table("setting", "value", "meaning")
-    for path, field in setting_names():
-        table.add_row(".".join(path), values[".".join(path)], field.description or "")
+    for path, meaning in setting_meanings().items():
+        table.add_row(".".join(path), values[".".join(path)], meaning)
     console().print(table)
 
 

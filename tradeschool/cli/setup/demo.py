@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from fetcher.simulator.candles.generated import GeneratedCandles
+from fetcher.simulator.rate_limit import ExchangeLimits, Limit
 from fetcher.simulator.server import Exchange, serve
 from tradeschool.app.global_options import GLOBAL_OPTIONS
 from tradeschool.cli.operations.up import up
@@ -20,6 +21,8 @@ from tradeschool.views.terminal import now, say
 
 SEED = 7
 WORKERS = 2
+LIMITS = ExchangeLimits(coinbase=Limit(rate_per_second=60, burst=60))
+"""At Coinbase's own rate the download takes 20 s, in which nothing happens."""
 TOKEN_FILE, CURRICULUM_FILE = Path("token"), Path("curriculum.toml")
 
 SETTINGS = """\
@@ -29,6 +32,7 @@ oanda_api_token_file = "{token}"
 [fetch]
 coinbase_url = "{url}"
 oanda_url = "{url}"
+coinbase_rate = 40 # the loopback exchange of the demo allows more requests per second than Coinbase
 
 [serve]
 port = 0
@@ -94,7 +98,7 @@ def loopback_exchange() -> Iterator[str]:
     ready, over = threading.Event(), asyncio.Event()
 
     async def listen() -> None:
-        async with serve(Exchange(GeneratedCandles(seed=SEED))) as served:
+        async with serve(Exchange(GeneratedCandles(seed=SEED), limits=LIMITS)) as served:
             listening.append(served.url)
             ready.set()
             await over.wait()

@@ -5,9 +5,11 @@ from datetime import date
 import numpy as np
 import pytest
 
+from optimizer.level.constraints import StressLimits
 from optimizer.level.level_dataset import LevelDataset
 from optimizer.level.spec import Gate, Level, MinTrades
 from optimizer.validation.analyses.null_test import null_test_of
+from optimizer.validation.attempt_findings import AttemptCase
 from optimizer.validation.evidence import NullRun
 from optimizer.validation.in_process import curriculum_in_process
 from optimizer.validation.in_process.curriculum_in_process import run_in_process, run_surrogate
@@ -69,6 +71,22 @@ def test_the_whole_curriculum_runs_with_retries_and_inheritance(monkeypatch: pyt
 
     assert searched == [("1", 12, 0, 0), ("2", 12, 0, 9), ("2", 18, 12, 0)]
     assert (found.attempts, found.passed, found.mandate) == (3, ("1",), False)
+
+
+@pytest.mark.parametrize("gate", [OPEN, ALMOST])
+def test_what_a_surrogate_market_leaves_out_changes_no_result(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = [make_level("1"), make_level("2", gate, retries=1, stress=StressLimits(windows=()))]
+    brief = run_surrogate(levels, 7, read_trending, 1)
+    cases: list[AttemptCase] = []
+
+    def whole(**given: object) -> AttemptCase:
+        cases.append(AttemptCase(**{**given, "is_brief": False}))
+        return cases[-1]
+
+    monkeypatch.setattr(curriculum_in_process, "AttemptCase", whole)
+
+    assert run_surrogate(levels, 7, read_trending, 1) == brief
+    assert len(cases) == brief.attempts > 1
 
 
 def test_all_levels_read_the_same_surrogate_market(monkeypatch: pytest.MonkeyPatch) -> None:
