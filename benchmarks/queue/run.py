@@ -19,7 +19,7 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "fetch"))
 import scaling
 import steps
 import throughput
-from table import RESULTS, Row, machine, markdown, write
+from table import RESULTS, Row, machine, write
 
 from tradeschool.embedded_valkey.server import EmbeddedValkey
 
@@ -64,15 +64,19 @@ def main() -> None:
             rows[name] = parts()[name](folder, url)
         took = f"{time.monotonic() - began:.0f} s"
         about[f"part {name}"] = f"{took}, measured at {now['measured at']}, load at start {now['load at start']}"
-    about |= scaling.installed(tuple(throughput.PEERS.values()))
+        about |= scaling.installed(tuple(throughput.PEERS.values()))
+        _keep(rows, about)
+    print((RESULTS / f"{NAME}.md").read_text())
+
+
+def _keep(rows: dict[str, list[Row]], about: dict[str, str]) -> None:
+    """Write the rows of all parts, also those of earlier runs."""
     every = sorted((row for name in rows for row in rows[name]), key=lambda row: (row.target or 99, row.what))
     path = write(every, about, NAME)
     kept = json.loads(path.with_suffix(".json").read_text()) | {
         "parts": {name: [row.what for row in found] for name, found in rows.items()}
     }
     path.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
-    print(markdown(every, about))
-    print(f"written to {path} and beside it as JSON")
 
 
 def _last() -> tuple[dict[str, list[Row]], dict[str, str]]:

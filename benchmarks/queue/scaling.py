@@ -22,11 +22,11 @@ FEW = (1, 8, 64)
 TRIALS_A_WORKER = 24
 SLOW_TRIALS_A_WORKER = 12
 """Of peers, which take long for each."""
-SIZES = ((100, 1), (1_000, 1), (10_000, 1), (1_000, 4), (1_000, 16), (10_000, 16))
+SIZES = ((100, 1), (1_000, 1), (1_000, 4), (1_000, 16), (10_000, 16), (10_000, 1))
 """Studies whose costs are measured: trials, and trials a job."""
 COST_WORKERS, COST_LAG = 2, 64
 STUDY_TRIALS, STUDY_WORKERS, STUDY_LAG = 120, 32, 8
-LIMIT_SECONDS = 300
+LIMIT_SECONDS, COST_SECONDS = 300, 900
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def costs(folder: Path, url: str) -> list[Row]:
                 words = ["none", trials, COST_WORKERS, COST_LAG, size, storage]
                 rows += _cost_rows(
                     f"{trials:,} trials, {size} a job, {name}",
-                    run_program(sys.executable, "ours.py", "conduct", url, *words),
+                    run_program(sys.executable, "ours.py", "conduct", url, *words, limit=COST_SECONDS),
                 )
     return rows
 
@@ -102,7 +102,7 @@ def studies(folder: Path, url: str) -> list[Row]:
     return rows
 
 
-def run_program(python: str | Path, program: str, *words: object) -> dict[str, float]:
+def run_program(python: str | Path, program: str, *words: object, limit: float = LIMIT_SECONDS) -> dict[str, float]:
     """The figures of a program; empty where it did not end in time. What it started ends with it."""
     command = [str(python), str(PROGRAMS / program), *map(str, words)]
     changes = QUIET | ({"PYTHONPATH": f"{PROGRAMS}:{Path(__file__).parents[2]}"} if python == sys.executable else {})
@@ -110,7 +110,7 @@ def run_program(python: str | Path, program: str, *words: object) -> dict[str, f
         command, env=environment(changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        out, told = process.communicate(timeout=LIMIT_SECONDS)
+        out, told = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         time.sleep(5)

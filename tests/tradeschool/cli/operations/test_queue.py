@@ -5,8 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from optimizer.runs.fingerprint import release
+from tests.workers.servers import private_server
 from tradeschool.embedded_valkey.server import EmbeddedValkey
+from workers.queue.announcements import Announcement, publish_announcement
+from workers.queue.messages import VERSION
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -46,3 +51,17 @@ def test_an_empty_queue_shows_zero_counts(command: Command) -> None:
 
     assert code == 0
     assert (found["queued"], found["failed"], found["workers"]) == (0, 0, [])
+
+
+def test_the_status_has_one_line_per_study(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Announcement(v=VERSION, release=release(), seen=0.0, trials=300, finished=120, failed=2)
+    with private_server() as server, Redis.from_url(server.url) as connection:
+        monkeypatch.setenv("TRADESCHOOL_REDIS_URL", server.url)
+        for name, queued in (("one-L1-a1", 3), ("two-L2-a1", 1)):
+            publish_announcement(connection, name, said)
+            connection.rpush("rq:queue:trials", *(f"{name}-{number}-{number}-a1" for number in range(queued)))
+        _, out, _ = command("queue", "status")
+    rows = [line.split() for line in out.splitlines() if "-a1" in line]
+    shown = [[word for word in row if word not in {"│", "┃", "|"}] for row in rows]
+
+    assert shown == [["one-L1-a1", "120", "300", "2", "3", "0"], ["two-L2-a1", "120", "300", "2", "1", "0"]]
