@@ -36,7 +36,7 @@ def words_of(command: Sequence[str | bytes]) -> list[str] | None:
 
 
 class ChildForks:
-    """Replaces the fork and exec of `subprocess` in this process until it is closed."""
+    """Replaces the fork and exec of `subprocess` in this process until they are restored."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line, self._lock, self._prctl = line, threading.Lock(), ctypes.CDLL(None).prctl
@@ -72,10 +72,9 @@ class ChildForks:
             finally:
                 self._prctl(PR_SET_CHILD_SUBREAPER, before.value)
 
-    def close(self) -> None:
-        """Start new interpreters again; the helper ends."""
+    def restore(self) -> None:
+        """Start new interpreters again."""
         subprocess._fork_exec = self._fork_exec  # type: ignore[attr-defined]
-        self._line.close()
 
     def _ask(self, request: StartRequest, files: list[int]) -> int:
         text = json.dumps(request).encode()

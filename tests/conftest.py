@@ -25,6 +25,8 @@ from hypothesis import settings
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import RunningExchange, serve
 from tests.factories.exchanges import exchange_of
+from tests.factories.folders import memory
+from tests.fork_server import ForkHelper
 from tests.revisions import keep_revisions
 from tradeschool.markets import registry
 from tradeschool.markets.calendars import expected_slots
@@ -36,6 +38,8 @@ from tradeschool.store.frame_store import FrameStore
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")
 keep_revisions()
+if found := memory():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(found))  # pytest's root of all temporary folders
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the commands that a test starts
 
@@ -60,6 +64,17 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector skip modules and test items, which stay until the end."""
     gc.freeze()
 
+
+COMMANDS = (
+    "tradeschool.cli.main",
+    "tradeschool.cli.candles.exchange",
+    "tradeschool.cli.candles.fetch",
+    "tradeschool.cli.operations.forward",
+    "tradeschool.cli.operations.queue",
+    "fetcher.download.run_loop",
+    "tests.warmed",
+)
+"""Modules of the commands that tests start in forks."""
 
 LONGEST = ("acceptance", "chaos", "workers")
 """Folders whose files take longest, in the order in which they run."""
@@ -108,6 +123,21 @@ def own_log() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture(scope="session")
+def command_helper() -> Iterator[ForkHelper]:
+    """A process with the imports of the commands that tests start from their own process."""
+    helper = ForkHelper(COMMANDS)
+    yield helper
+    helper.close()
+
+
+@pytest.fixture(scope="module")
+def forked_commands(command_helper: ForkHelper) -> Iterator[None]:
+    """Commands that a module starts with `subprocess`, as `python -m tradeschool`, are forks."""
+    with command_helper.in_use():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -111,16 +111,36 @@ def start_server(kind: str, modules: Sequence[str]) -> tuple[subprocess.Popen[by
     return process, ours
 
 
+class ForkHelper:
+    """A process with modules imported; what this process starts with `subprocess` are forks of it, while in use."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._process, self._line = start_server(HELPER, modules)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Python programs are forks until the block ends."""
+        forks = ChildForks(self._line)
+        try:
+            yield
+        finally:
+            forks.restore()
+
+    def close(self) -> None:
+        """End the helper; started programs continue."""
+        self._line.close()
+        self._process.wait(timeout=60)
+
+
 @contextmanager
 def children_as_forks(modules: Sequence[str]) -> Iterator[None]:
     """Python programs that this process starts with `subprocess` are forks of a process with `modules` imported."""
-    process, line = start_server(HELPER, modules)
-    forks = ChildForks(line)
+    helper = ForkHelper(modules)
     try:
-        yield
+        with helper.in_use():
+            yield
     finally:
-        forks.close()
-        process.wait(timeout=60)
+        helper.close()
 
 
 class ForkServer:

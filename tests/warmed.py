@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import matplotlib.backends.backend_svg  # noqa: F401  # found by its name
 import pyarrow.parquet  # noqa: F401
+from matplotlib import font_manager
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
@@ -25,5 +26,6 @@ if axes := SearchAxes.of({"real": FloatDistribution(0.0, 1.0), "whole": IntDistr
 keep_revisions()
 RDBStorage("sqlite://").engine.dispose()  # alembic, and the tables' mapping
 draw_search([])  # matplotlib's fonts and marks
+font_manager._get_font.cache_clear()  # in a fork matplotlib closes them itself, when their numbers are other files'
 report._environment().get_template(report.TEMPLATE)
 process_group.SERIAL_SECONDS = 600.0  # its processes are interpreters, and their imports take longer than a test's work

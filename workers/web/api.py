@@ -203,7 +203,9 @@ async def error_responses(request: web.Request, handler: Handler) -> web.StreamR
 
 def _topic(topic: str) -> Handler:
     async def answer(request: web.Request) -> web.Response:
-        text = request.app[TOPIC_STORE].text(topic)
+        topics = request.app[TOPIC_STORE]
+        topics.note_request()
+        text = topics.text(topic)
         if text is None:
             raise web.HTTPServiceUnavailable(text=f"{topic}: not read yet; retry", headers={"Retry-After": "1"})
         return web.Response(body=text, content_type="application/json")

@@ -37,7 +37,7 @@ class PolledTopic:
     look: Callable[[], JsonValue]
     watched_seconds: float
     idle_seconds: float
-    """Interval while no page is open; history and metrics are still updated."""
+    """Interval while no page is open and no client asks; history and metrics are still updated."""
 
 
 class Poller:

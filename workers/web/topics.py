@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+WATCHED_SECONDS = 10.0
+"""Seconds after a request for a topic during which the poller reads as if a page were open."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicEntry:
@@ -32,6 +35,7 @@ class TopicStore:
         self._version = 0
         self._changed = asyncio.Event()
         self._joined = asyncio.Event()
+        self._watched_until = float("-inf")
         self.listeners = 0
         """Number of open streams."""
 
@@ -62,16 +66,26 @@ class TopicStore:
     def listening(self) -> Iterator[None]:
         """Count an open stream until the block ends, and wake the poller from its slow rhythm."""
         self.listeners += 1
-        self._joined.set()
-        self._joined = asyncio.Event()
+        self._wake()
         try:
             yield
         finally:
             self.listeners -= 1
 
+    def note_request(self) -> None:
+        """Wake the poller from its slow rhythm for a client that asks for topics and opens no stream."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._watched_until:
+            self._wake()
+        self._watched_until = now + WATCHED_SECONDS
+
+    def _wake(self) -> None:
+        self._joined.set()
+        self._joined = asyncio.Event()
+
     async def pause(self, watched_seconds: float, idle_seconds: float) -> None:
-        """Sleep between two reads; with no open stream longer, until the first stream opens."""
-        if self.listeners:
+        """Sleep between two reads; longer while nobody watches, until the first stream or request."""
+        if self.listeners or asyncio.get_running_loop().time() < self._watched_until:
             await asyncio.sleep(watched_seconds)
             return
         with suppress(TimeoutError):

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from fetcher.download import run_loop
 from fetcher.download.fetch_context import RunOptions
 from fetcher.locks import exclusive, of_folder
@@ -29,7 +31,7 @@ RANGE = "20201001-20210201"
 PAGES = 119 + 8  # of Coinbase and OANDA, M5, the latter cut at 4999 candles
 IN_FLIGHT = 4 + 2
 KILLS = 3
-PROGRAM = "from tradeschool.cli.main import main; main()"
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 
 async def start(url: str, folder: Path, timerange: str = RANGE) -> asyncio.subprocess.Process:
@@ -42,7 +44,8 @@ async def start(url: str, folder: Path, timerange: str = RANGE) -> asyncio.subpr
         "OANDA_API_TOKEN": "any",
     }
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, "fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", timerange, "--json"),
+        *(sys.executable, "-m", "tradeschool", "fetch", "--pairs", "BTC/USD,EUR/USD"),
+        *("--timerange", timerange, "--json"),
         env=os.environ | environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

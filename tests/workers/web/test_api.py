@@ -345,14 +345,14 @@ def test_every_response_matches_its_documented_schema(page, context, schema_of) 
 class Rounds:
     """Block the poller between two polls until the test releases it."""
 
-    PARTS = 5
+    PARTS = 6
 
     def __init__(self) -> None:
         self._paused = threading.Semaphore(0)
         self._released: list[asyncio.Event] = []
 
     async def pause(self, topics: TopicStore, watched_seconds: float, idle_seconds: float) -> None:
-        """Replacement of `Board.pause`."""
+        """Replacement of `TopicStore.pause`."""
         released = asyncio.Event()
         self._released.append(released)
         self._paused.release()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from workers.web.topics import TopicStore
+from workers.web.topics import WATCHED_SECONDS, TopicStore
 
 
 async def test_all_streams_receive_the_same_bytes() -> None:
@@ -58,3 +58,29 @@ async def test_the_poller_resumes_with_the_first_listener() -> None:
         await asyncio.wait_for(topics.pause(0.01, 3600.0), 60.0)
 
     assert topics.listeners == 0
+
+
+async def test_the_poller_resumes_with_the_first_request() -> None:
+    topics = TopicStore()
+    pause = asyncio.create_task(topics.pause(0.01, 3600.0))
+    await asyncio.sleep(0.01)
+    assert not pause.done()
+
+    topics.note_request()
+    await asyncio.wait_for(pause, 60.0)
+    await asyncio.wait_for(topics.pause(0.01, 3600.0), 60.0)
+
+
+async def test_further_requests_do_not_wake_the_poller_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics, loop = TopicStore(), asyncio.get_running_loop()
+    topics.note_request()
+    pause = asyncio.create_task(topics.pause(3600.0, 0.0))
+    await asyncio.sleep(0)
+    topics.note_request()
+    await asyncio.sleep(0.01)
+    assert not pause.done()
+    pause.cancel()
+
+    later = loop.time() + WATCHED_SECONDS
+    monkeypatch.setattr(loop, "time", lambda: later)
+    await topics.pause(3600.0, 0.0)

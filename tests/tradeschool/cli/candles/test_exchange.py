@@ -11,14 +11,14 @@ from fetcher.simulator.rate_limit import COINBASE_LIMIT, Limit
 from tradeschool.cli.candles.exchange import limit
 from tradeschool.cli.main import main
 
-PROGRAM = "from tradeschool.cli.main import main; main()"
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 async def test_both_protocols_are_served_until_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, "exchange", "--port", "0", "--log", str(log)),
+        *(sys.executable, "-m", "tradeschool", "exchange", "--port", "0", "--log", str(log)),
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stderr=asyncio.subprocess.PIPE,
     )

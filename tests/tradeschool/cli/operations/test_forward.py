@@ -30,7 +30,7 @@ from workers.coordinator.context import RunContext
 Command = Callable[..., tuple[int, str, str]]
 WIDE = ("--max-drawdown", "1")
 REPLAY = "2021-03-01..2021-04-10"
-PROGRAM = "from tradeschool.cli.main import main; main()"
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def test_two_processes_do_not_continue_one_test(command: Command, sealed: None) 
 
 async def started(*words: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, "forward", *words),
+        *(sys.executable, "-m", "tradeschool", "forward", *words),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -342,7 +342,7 @@ def test_watch_says_what_it_waits_for_and_records_days_as_they_come(
     sealed: None, seal_random_walk: Callable[..., object]
 ) -> None:
     asked = ("--params", write_winner(), "--replay", "2021-03-01..2021-04-20", *WIDE, "--watch", "--every", "1")
-    words = (sys.executable, "-c", PROGRAM, "forward", *asked)
+    words = (sys.executable, "-m", "tradeschool", "forward", *asked)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "waiting for" not in (line := process.stderr.readline()):
@@ -383,7 +383,7 @@ async def test_watch_downloads_the_days_to_come_and_reads_them_unsealed(serving,
         codes = []
         for words in (fetched, watched):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", PROGRAM, *words),
+                *(sys.executable, "-m", "tradeschool", *words),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=os.environ | exchange,
