@@ -41,5 +41,8 @@ WORKDIR /var/lib/tradeschool
 STOPSIGNAL SIGTERM
 # Of a worker, from local heartbeats. Other roles replace it, see compose.yaml.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["tradeschool", "worker", "health"]
+LABEL org.opencontainers.image.title="tradeschool" org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.description="Candles, parameter searches with any number of workers, and tests for overfitting"
 ENTRYPOINT ["tradeschool"]
 CMD ["--help"]

@@ -17,8 +17,16 @@ from tradeschool.cli.main import tradeschool
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("retired_words.txt")
 PACKAGES = ("tradeschool", "fetcher", "optimizer", "workers")
-CODE = (*PACKAGES, "tests", "benchmarks")
-TEXTS = ("*.md", "docs/*.md", "deploy/**/*", "workers/web/static/*", "optimizer/report/**/*.html", "scripts/*")
+CODE = (*PACKAGES, "tests", "benchmarks", "docsite")
+TEXTS = (
+    "*.md",
+    "docs/**/*.md",
+    "zensical.toml",
+    "deploy/**/*",
+    "workers/web/static/*",
+    "optimizer/report/**/*.html",
+    "scripts/*",
+)
 WORD = re.compile(r"[a-z0-9]+")
 PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 TEXT_TOKENS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)}

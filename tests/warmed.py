@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 
 import optimizer.report.page as report
 from optimizer.objective.warm_up import precompile
-from optimizer.report.plots import draw_search
+from optimizer.report.plots.curves import draw_search
 from optimizer.search.tpe import SearchAxes, load
 from tests.revisions import keep_revisions
 from workers.processes import process_group

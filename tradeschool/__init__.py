@@ -9,7 +9,7 @@ The Python API is imported on first use, so `import tradeschool as ts` is fast:
     runs(), run(name)                                  recorded runs: trials, best trial, report, Optuna study
 
 Each function reads the settings as the command does: from `tradeschool.toml` in the working folder and the environment;
-`config` names another settings file. Errors are subclasses of `TradeschoolError`. docs/python.md has examples.
+`config` names another settings file. Errors are subclasses of `TradeschoolError`. docs/how-to/python.md has examples.
 
 The folders below it hold the domain that all packages share: markets, candles, the store, settings and errors. They
 never import another package, except in the command line and the Python API: `cli`, `api`, `app` and `views`.

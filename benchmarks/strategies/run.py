@@ -1,7 +1,7 @@
 """Run the four levels for each built-in strategy on real candles: `python benchmarks/strategies/run.py --data FOLDER`.
 
-The page docs/results.md is written from the reports of the runs, and benchmarks/results/strategies.json holds their
-figures. Without the files of candles, nothing is run, and the command says which are missing.
+The page docs/explanation/results.md is written from the reports of the runs. benchmarks/results/strategies.json has
+their figures. Without the files of candles, nothing is run, and the command says which are missing.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
         "code": ", ".join(dict.fromkeys(each.report["fingerprints"]["code"] for each in runs)),
     }
     page = results_page(runs, levels, about)
-    publish_text(ROOT / "docs", ROOT / "docs" / "results.md", page)
+    publish_text(ROOT / "docs" / "explanation", ROOT / "docs" / "explanation" / "results.md", page)
     figures = {"about": about, "runs": [figures_of(each) for each in runs]}
     text = json.dumps(figures, indent=1) + "\n"
     publish_text(ROOT / "benchmarks" / "results", ROOT / "benchmarks" / "results" / "strategies.json", text)

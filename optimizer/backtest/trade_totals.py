@@ -44,6 +44,11 @@ def trade_totals(runs: Sequence[BacktestRun]) -> TradeTotals:
     )
 
 
+def trade_returns(runs: Sequence[BacktestRun]) -> NDArray[np.float64]:
+    """Return the net result of each trade of all runs, as a fraction of its run's starting account."""
+    return np.concatenate([np.zeros(0), *(run.trades["net"] / run.initial_equity for run in runs)])
+
+
 @njit
 def _add(trades: NDArray[np.void], counts: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
     wins, ended, held = 0, 0, 0

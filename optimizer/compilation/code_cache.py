@@ -16,7 +16,6 @@ import pickle
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -27,6 +26,8 @@ import numba
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+
+from optimizer.compilation.cache_folders import user_cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +95,8 @@ def _folders(source: Path) -> Iterator[Path]:
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(given)
     yield source.parent / "__pycache__"
-    if cached := os.environ.get("XDG_CACHE_HOME"):
-        yield Path(cached) / "tradeschool"
-        return
-    with suppress(RuntimeError):  # the user has no home folder
-        yield Path.home() / ".cache" / "tradeschool"
+    if folder := user_cache_folder():
+        yield folder
 
 
 @cache

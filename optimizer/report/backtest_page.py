@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.objective.portfolio import Portfolio, portfolio
-from optimizer.report.plots import BLUE, GREY, RED
+from optimizer.report.plots.style import BLUE, GREEN, GREY, RED, styled
 
-GREEN = "#2f855a"
 DOTS_AN_INCH = 200
 WIDTH, PRICE_HEIGHT, ACCOUNT_HEIGHT = 10.0, 2.8, 4.2  # inches
 MAX_PICTURES = 6
@@ -24,6 +23,7 @@ MANY = 400
 """Number of trades from which markers are rasterised, to limit the file size."""
 
 
+@styled()
 def draw(title: str, drawn: Sequence[DatasetBacktest]) -> bytes:
     """Render an SVG: one price panel per dataset, then the portfolio's equity and drawdown."""
     shown = drawn[:MAX_PICTURES]

@@ -18,9 +18,10 @@ CandleShares = Mapping[str, tuple[float, float]]
 """Coverage and density by `dataset window`, as in `RunRecord.candles`; a range that is no longer stored is absent."""
 FRONT_NAME = "front"
 WINDOWS_NAME = "windows"
+SEARCH_NAME, TRADES_NAME = "search", "trades"
 LEVEL_FILES = (
     *(analysis.value for analysis in Analysis),
-    *("stress", "equity", "metrics", "costs", FRONT_NAME, WINDOWS_NAME),
+    *("stress", "equity", "metrics", "costs", FRONT_NAME, WINDOWS_NAME, SEARCH_NAME, TRADES_NAME),
 )
 """Level files included in the report; null if absent."""
 

@@ -6,6 +6,8 @@ results/<run>/<level>/best_params.json              the winner and its trading s
 results/<run>/<level>/metrics.json                  the winner's metrics on train, validation and test
 results/<run>/<level>/costs.json                    cost presets and rates, charged and break-even costs by part
 results/<run>/<level>/equity.json                   daily equity and drawdown of the winner, and buy-and-hold equity
+results/<run>/<level>/search.json                   complete trials with parameters and importance, for plots
+results/<run>/<level>/trades.json                   net result of each of the winner's trades, by part
 results/<run>/<level>/windows.json                  with walk_forward: each window's days, choice and metrics
 results/<run>/<level>/windows/<n>/trials.*          with walk_forward: every trial of each window's search
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
@@ -37,13 +39,16 @@ from optimizer.level.spec import Level, Part
 from optimizer.report.contents import (
     FRONT_NAME,
     LEVEL_FILES,
+    SEARCH_NAME,
+    TRADES_NAME,
     WINDOWS_NAME,
     CandleShares,
     recommendation_json,
     report_json,
     retry_json,
 )
-from optimizer.report.level_contents import costs_json, equity_json, front_json, gate_json, metrics_json
+from optimizer.report.level_contents import costs_json, equity_json, front_json, gate_json, metrics_json, trades_json
+from optimizer.report.search_file import search_json
 from optimizer.report.windows_file import window_starts, windows_by_day, windows_json
 from optimizer.runs.run_record import AttemptRow, RunRecord
 from optimizer.search.trial_table import export
@@ -55,7 +60,7 @@ from tradeschool.atomic_files import publish
 
 MAX_BYTES = 32_000_000
 """Maximum size of a result file to read, in bytes."""
-EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
+EQUITY_NAME, REPORT_NAME, REPORT_JSON_NAME = "equity.json", "report.html", "report.json"
 Json = Mapping[str, object] | Sequence[object]
 
 
@@ -69,12 +74,13 @@ def write_findings(
     Raises:
         StoreUnwritable: the files cannot be written.
     """
-    from optimizer.report.plots import draw_front, draw_search  # importing matplotlib takes a second
+    from optimizer.report.plots.curves import draw_front, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
     _publish_trials(results_dir, here, trials)
     _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
     _publish(results_dir, here / "plots" / "search.svg", draw_search(trials, findings.level.objective))
+    _publish(results_dir, here / f"{SEARCH_NAME}.json", _text(search_json(findings)))
     if findings.level.is_multi_objective:
         _publish(results_dir, here / f"{FRONT_NAME}.json", _text(front_json(findings)))
         _publish(results_dir, here / "plots" / "front.svg", draw_front(trials, findings.level.objective))
@@ -83,6 +89,7 @@ def write_findings(
     if findings.winner:
         _publish(results_dir, here / "metrics.json", _text(metrics_json(findings.winner, findings.test)))
         _publish(results_dir, here / "costs.json", _text(costs_json(findings)))
+        _publish(results_dir, here / f"{TRADES_NAME}.json", _text(trades_json(findings)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", _equity_plot(findings))
     if attempt.windows:
@@ -136,7 +143,7 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord, shares: Can
         _publish(results_dir, path, _text(evidence.cross_validation.model_dump(mode="json")))
     report["forward"] = [*run_summaries(folder)]
     _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
-    _publish(results_dir, folder / "report.json", _text(report))
+    _publish(results_dir, folder / REPORT_JSON_NAME, _text(report))
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))
 
 
@@ -204,7 +211,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
 
 def _equity_plot(findings: AttemptFindings) -> bytes:
     """Plot the accounts of all parts; with `walk_forward` validation alone, because train covers the same days."""
-    from optimizer.report.plots import draw_equity
+    from optimizer.report.plots.curves import draw_equity
 
     if not findings.case.windows:
         return draw_equity(findings.accounts)

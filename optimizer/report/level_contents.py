@@ -75,6 +75,17 @@ def equity_json(findings: AttemptFindings) -> dict[str, object]:
     }
 
 
+def trades_json(findings: AttemptFindings) -> dict[str, object]:
+    """Return the net result of each of the winner's trades by part, as a fraction of the dataset's starting account.
+
+    With `walk_forward`, train covers the days of validation again and is left out.
+    """
+    parts = {part: found for part, found in findings.trade_returns.items() if found.size}
+    if findings.case.windows:
+        parts.pop(Part.TRAIN, None)
+    return {part: [float(f"{value:.6g}") for value in found] for part, found in parts.items()}
+
+
 def metrics_json(winner: Winner, test: Evaluation | None) -> dict[str, object]:
     """Return the winner's metrics by part."""
     parts = {Part.TRAIN: winner.train, Part.VALIDATION: winner.validation, Part.TEST: test}

@@ -1,16 +1,14 @@
 """HTML report: renders a run's report as one self-contained file from its JSON alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pydantic import JsonValue
 
-from optimizer.report.plots import draw_equity_curve
-from optimizer.report.windows_file import window_starts
-from optimizer.validation.holdout_log import HOLDOUT
+from optimizer.report.plots.plot_set import Plot, account_plots, evidence_plots, search_plots
+from optimizer.report.plots.style import themed
 from optimizer.validation.labels import TERMS, label, meaning
 
 TEMPLATE = "report.html"
@@ -21,7 +19,7 @@ FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr", "total_return", "expect
 
 def draw_page(report: Mapping[str, JsonValue]) -> bytes:
     """Render the HTML of `contents.report_json`."""
-    return _environment().get_template(TEMPLATE).render(report, terms=TERMS.values()).encode()
+    return _environment().get_template(TEMPLATE).render(report, terms=TERMS.values(), whole_report=report).encode()
 
 
 @cache
@@ -40,7 +38,10 @@ def _environment() -> Environment:
         "words": words,
         "label": label,
         "meaning": meaning,
-        "equity_curve": equity_curve,
+        "account_plots": account_plots,
+        "search_plots": search_plots,
+        "evidence_plots": evidence_plots,
+        "drawn": drawn,
     }
     return environment
 
@@ -64,12 +65,9 @@ def words(value: JsonValue) -> str:
     return str(value).replace("_", " ")
 
 
-def equity_curve(found: Mapping[str, Sequence[float | str]], title: str, benchmark: str) -> Markup:
-    """Plot daily equity, benchmark and drawdown as SVG; `benchmark` is its name."""
-    days = np.array(found["days"], dtype=np.int64)
-    columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "buy_and_hold", "drawdown")}
-    parts = found.get("part") or [HOLDOUT] * len(days)
-    named = [str(part) for part in parts]
-    borders = window_starts(days.tolist(), found.get("window") or ())
-    svg = draw_equity_curve(title, days, named, benchmark=benchmark, borders=borders, **columns).decode()
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's output, which it escapes
+def drawn(plot: Plot) -> Markup:
+    """Return a plot in the page's own colours, with its title for screen readers."""
+    picture = themed(plot.svg.decode())
+    title = escape(plot.title)
+    body = picture[picture.index("<svg") + len("<svg") :]
+    return Markup(f'<svg role="img" aria-label="{title}"{body}')  # noqa: S704  # matplotlib's output, which it escapes

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
@@ -54,6 +54,15 @@ class RunStore:
                     f"study database {self._where}: run {record.name} is missing; "
                     "check whether the database was moved or replaced"
                 )
+
+    def remove(self, name: str) -> None:
+        """Remove the record of a run; a missing one is no error.
+
+        Raises:
+            ServiceUnreachable: the database does not respond.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(delete(RUNS).where(RUNS.c.name == name))
 
     def read(self, name: str) -> RunRecord:
         """Return the record of a run.

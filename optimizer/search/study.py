@@ -6,8 +6,9 @@ read values, steps, constraints and attributes without this project.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -32,6 +33,17 @@ from tradeschool.settings.urls import mask_url
 
 UNIQUE_NUMBERS = "CREATE UNIQUE INDEX IF NOT EXISTS tradeschool_trial_numbers ON trials (study_id, number)"
 """Unique index on trial numbers; Optuna alone lets two processes store the same number."""
+
+
+METRIC_NAMES_KEY = "study:metric_names"
+"""Optuna's attribute for the names of objectives."""
+NOTE_VERSION_KEY, NOTE_KEY = "dashboard:note_ver", "dashboard:note_str:0"
+"""Attributes of optuna-dashboard's note of a study."""
+NOTE = (
+    "**Best Trial on this page ignores the constraints.** A trial that violates one is never chosen by tradeschool. "
+    "The best feasible trials: `tradeschool optimize best RUN`. The name of this study is RUN-L*level*-a*attempt*, "
+    "and -w*window* for the search of a walk-forward window."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +155,17 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
         directions = [StudyDirection.MAXIMIZE for _ in facts.level.objective]
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         _check_facts(study, facts)
+        _describe(storage, study, facts)
     return OpenStudy(storage, study, name, where)
+
+
+def _describe(storage: RDBStorage, study: Study, facts: StudyFacts) -> None:
+    """Store names of the objectives, and the note that optuna-dashboard shows above its "Best Trial"."""
+    if NOTE_VERSION_KEY in storage.get_study_system_attrs(study._study_id):
+        return
+    attributes: dict[str, Any] = {METRIC_NAMES_KEY: list(facts.level.objective), NOTE_KEY: NOTE, NOTE_VERSION_KEY: 1}
+    for key, value in attributes.items():
+        storage.set_study_system_attr(study._study_id, key, value)
 
 
 def read_trials(url: str, name: str) -> list[FrozenTrial]:
@@ -159,6 +181,17 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
             return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)
         except KeyError:
             raise SettingsError(f"no study {name!r} in {mask_url(url)}") from None
+
+
+def remove_study(url: str, name: str) -> None:
+    """Remove a study with its trials; a missing one is no error.
+
+    Raises:
+        ServiceUnreachable: the database does not respond.
+    """
+    silence_optuna()
+    with _translated(mask_url(url)), suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=_open_storage(url))
 
 
 def _open_storage(url: str) -> RDBStorage:

@@ -28,7 +28,11 @@ def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
 
 def export(trials: Sequence[FrozenTrial], form: TableFormat) -> bytes:
     """Return the table as the content of one file."""
-    rows = table_rows(trials)
+    return table_file(table_rows(trials), form)
+
+
+def table_file(rows: Sequence[dict[str, TableCell]], form: TableFormat) -> bytes:
+    """Return rows as the content of one file."""
     if form == "json":
         return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
     frame = pl.DataFrame(rows, infer_schema_length=None)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from optimizer.curriculum.retry_plan import AttemptFacts
@@ -63,6 +65,8 @@ class AttemptFindings:
     """Skill of the account on the days that selected nothing; None without a winner."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
+    trade_returns: Mapping[Part, NDArray[np.float64]] = field(default_factory=dict)
+    """Net result of each of the winner's trades by part, as a fraction of the dataset's starting account."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Analyses by file name."""
     window_metrics: Sequence[Mapping[str, float | None]] = ()

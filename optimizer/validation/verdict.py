@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.backtest.result import BacktestRun
+from optimizer.backtest.trade_totals import trade_returns
 from optimizer.bars.preparation import Prepared
 from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import LEVERAGE
@@ -86,6 +87,7 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         benchmark=benchmark,
         skill=out_of_sample_skill(accounts, benchmark, case.seed),
         costs=_costs(level, winner.parameters, runs),
+        trade_returns={part: trade_returns(found) for part, found in runs.items()},
         analyses={**stressed, **_analyses(case, winner, stress_case)},
         window_metrics=metrics_by_window(level, runs[Part.VALIDATION]) if case.windows else (),
     )

@@ -29,7 +29,7 @@ IMPORTED = (
     "tradeschool.cli.strategies.strategy",
     "tradeschool.cli.candles.exchange",
     "tradeschool.cli.strategies.backtest",
-    "optimizer.report.plots",
+    "optimizer.report.plots.curves",
     "fetcher.download.run_loop",
     "tests.warmed",
 )

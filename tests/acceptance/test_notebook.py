@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 from tests.acceptance.conftest import TIMEOUT, Program
 from tests.conftest import REPOSITORY
 
-NOTEBOOK = REPOSITORY / "docs" / "notebook.ipynb"
+NOTEBOOK = REPOSITORY / "docs" / "tutorials" / "notebook.ipynb"
 
 
 @pytest.fixture

@@ -47,12 +47,12 @@ class BacktestResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Metrics of the equally weighted portfolio of all datasets; names and formulas as in docs/backtest.md."""
+        """Metrics of the equally weighted portfolio of all datasets; as in docs/explanation/backtest.md."""
         return dict(figures([each.run for each in self._backtest.tested]))
 
     @property
     def costs(self) -> TradingCosts:
-        """Charged and break-even costs per side, in basis points; formulas as in docs/backtest.md."""
+        """Charged and break-even costs per side, in basis points; formulas as in docs/explanation/backtest.md."""
         return self._backtest.trading_costs
 
     @property

@@ -48,7 +48,12 @@ def candles_of(loaded: Settings) -> Store:
 
 def searched_candles_of(loaded: Settings) -> Store:
     """Return the candle store for a search: decoded once per machine, without access to the holdout period."""
-    return CachedStore(loaded.data_location(), loaded.state_dir / "columns", closed=HOLDOUT_WINDOW)
+    return CachedStore(loaded.data_location(), columns_folder(loaded), closed=HOLDOUT_WINDOW)
+
+
+def columns_folder(loaded: Settings) -> Path:
+    """Return the folder of the candles that were decoded for a search."""
+    return loaded.state_dir / "columns"
 
 
 def holdout_candles_of(loaded: Settings) -> Store:

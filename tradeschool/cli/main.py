@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from tradeschool.app.global_options import GLOBAL_OPTIONS, GlobalOptions
 from tradeschool.app.hangup import end_with_the_terminal
 from tradeschool.app.interrupts import interrupt_on_signals
+from tradeschool.cli.options.completion import complete_values
+from tradeschool.cli.options.examples import add_examples, examples_of
 from tradeschool.errors import TradeschoolError
 from tradeschool.private_folders import deny_other_writers
 
@@ -35,7 +38,9 @@ COMMANDS = {
     "exchange": ("candles.exchange:exchange", "Simulate the candle APIs of the providers."),
     "compile": ("setup.compile:compile_", "Compile the backtest ahead of time."),
     "config": ("setup.config:config", "Show or validate the settings."),
-    "doctor": ("setup.config:doctor", "Check the installation: packages, services, permissions, clocks."),
+    "clean": ("setup.clean:clean", "Remove old runs and caches."),
+    "completion": ("setup.completion:completion", "Print the completion script of a shell."),
+    "doctor": ("setup.doctor:doctor", "Check the installation: packages, services, permissions, clocks."),
 }
 """Command name -> module and attribute below tradeschool.cli, and help text."""
 HIDDEN = {"evaluate": "operations.evaluate:evaluate"}
@@ -62,7 +67,14 @@ class LazyGroup(click.Group):
             return None
         module, attribute = places[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(f"tradeschool.cli.{module}"), attribute)
+        add_examples(command, cmd_name)
+        complete_values(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the commands from the table above, without importing them, and the options."""
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command list from the table above, without importing commands."""
@@ -71,7 +83,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=examples_of(""))
 @click.option(
     "--config", "settings_file", type=click.Path(path_type=Path), help="Settings file. [default: tradeschool.toml]"
 )
@@ -82,7 +94,7 @@ def tradeschool(settings_file: Path | None, log_format: str | None, *, verbose: 
     """Download years of candles, search strategy parameters, and validate the result against overfitting.
 
     Exit codes: 0 success, 1 failure, 2 invalid usage or settings, 3 gate failed, 4 data incomplete, 5 service
-    unreachable, 130 interrupted.
+    unreachable, 130 interrupted. Windows is not supported; use WSL2.
     """
     GLOBAL_OPTIONS.set(GlobalOptions(settings_file=settings_file, log_format=log_format, verbose=verbose))
 

@@ -250,4 +250,6 @@ def _store_of(config: BucketConfig) -> "ObjectStore":
                 endpoint: dict[str, Any] = {"endpoint": config.endpoint} if config.endpoint else {}
                 return AzureStore(config.url.bucket, **common, **endpoint)
     except (BaseError, ValueError, TypeError) as error:  # what the environment contains
-        raise SettingsError(f"data_dir {config.url}: {Failure.of(error).reason}; see docs/object-storage.md") from None
+        raise SettingsError(
+            f"data_dir {config.url}: {Failure.of(error).reason}; see docs/how-to/object-storage.md"
+        ) from None

@@ -61,7 +61,9 @@ class Failure:
         if self.code in CLOCK:
             return StorageRefused(f"{where}: the clock of this machine is wrong; correct it")
         if _has_no_credentials(self.text):
-            return StorageRefused(f"{where}: no credentials; set those of the provider, see docs/object-storage.md")
+            return StorageRefused(
+                f"{where}: no credentials; set those of the provider, see docs/how-to/object-storage.md"
+            )
         if self.code in WRONG_CREDENTIALS or self.status in {401, 403}:
             return StorageRefused(f"{where}: access is denied ({self.reason}); check credentials and permissions")
         return ServiceUnreachable(f"{where}: {self.reason}; check data_dir and object_storage.endpoint")

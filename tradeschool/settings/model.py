@@ -82,7 +82,8 @@ class Settings(BaseSettings):
     results_dir: UserPath = Path("results")
     """Folder of each run's tables, verdict and plots."""
     state_dir: UserPath = Path(".tradeschool")
-    """Folder of the embedded services: Valkey's files, the SQLite study, locks and logs."""
+    """Folder of the embedded server, the SQLite study, locks and logs; if the path is too long for a socket or contains
+    characters such as a space, the socket is in `/tmp/tradeschool-UID`, which no other user can open."""
     redis_url: SecretStr | None = None
     """URL of Redis or Valkey: redis://, rediss:// (TLS), unix://, redis-sentinel://; unset: the embedded server."""
     storage_url: SecretStr | None = None
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
     oanda_api_token_file: UserPath | None = None
     """File that contains only the OANDA API token."""
     min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
-    """Minimum fraction of expected candles that a dataset must contain before a level starts."""
+    """Minimum fraction of expected candles that are accounted for, stored or confirmed empty, before a level starts."""
     costs: str = ""
     """Cost presets of levels and backtests that set no costs, such as `coinbase.taker.10k,oanda.spread`."""
     log_format: Literal["text", "json"] = "text"

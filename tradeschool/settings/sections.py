@@ -117,7 +117,8 @@ class FetchSettings(Section):
     oanda_rate: Positive | None = None
     """Maximum requests per second to OANDA, retries included."""
     shared_limit: bool = False
-    """Share the rate limit of each provider among all fetchers that use the same `redis_url`."""
+    """Share the rate limit of each provider among the fetchers of all machines that use the same `redis_url`; otherwise
+    a second fetcher of a provider on the same machine waits for the first."""
     providers: dict[str, ProviderSettings] = {}
     """Settings of further providers, by name."""
     total_timeout_seconds: Positive = 60.0
@@ -160,14 +161,17 @@ class WorkSettings(Section):
     trials_per_process: Annotated[int, Field(ge=1)] = 100
     """Number of trials after which a worker replaces its work horse process; 1 starts a process per job."""
     trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
-    """Memory limit of a trial in megabytes; Linux only; unset means half of the machine's memory."""
+    """Memory limit of a trial, an import or a warm-up in megabytes; Linux only; unset means half of the memory of the
+    machine or control group."""
     import_timeout_seconds: Annotated[int, Field(gt=0)] = 10
-    """Processor time that importing a user's strategy may take; it may take twice as long in all."""
+    """Processor time that the import of a user's strategy, objective or sampler may take; it may take twice as long in
+    all, and so may a warm-up in a worker."""
     strategies: Annotated[tuple[StrategyName, ...], NoDecode] = ()
-    """Plug-in strategies that workers may import, as `module:NAME`; separated by commas in the environment."""
+    """Further strategies and objectives that workers may import, as `module:NAME`; separated by commas in the
+    environment."""
     signing_key: SecretStr | None = None
-    """Key that coordinators and workers share to sign trial requests and results: only from the environment or
-    `work.signing_key_file`."""
+    """Key that coordinators and workers of all machines share to sign their messages, at least 16 characters: only from
+    the environment, `.env` or `work.signing_key_file`; the embedded server has its own key."""
     signing_key_file: UserPath | None = None
     """File that contains only the signing key."""
 
@@ -231,7 +235,7 @@ class ServeSettings(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8765
     """Port to listen on; 0 selects a free port."""
     token: SecretStr | None = None
-    """Access token of the page: only from the environment, `.env` or `token_file`."""
+    """Access token of the page, at least 16 characters: only from the environment, `.env` or `token_file`."""
     token_file: UserPath | None = None
     """File that contains only the access token."""
 

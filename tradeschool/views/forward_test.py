@@ -34,14 +34,14 @@ def show_forward_tests(found: Sequence[dict[str, JsonValue]]) -> None:
     console().print(table)
 
 
-def show_forward_test(test: ForwardTest, summary: dict[str, JsonValue]) -> None:
+def show_forward_test(test: ForwardTest, summary: dict[str, JsonValue], *, with_rule: bool = True) -> None:
     """Print the rule, the last days and the decision of one forward test."""
     rule = test.rule
     console().print(
         f"forward test {rule.name} of run {rule.run}, level {rule.level}, trial {rule.trial}: "
         f"{rule.strategy}, {rule.direction}, size {rule.size:g}: {parameters_line(rule.parameters)}"
     )
-    for sentence in rule.sentences:
+    for sentence in rule.sentences if with_rule else ():
         console().print(f"rule: {sentence}")
     table = Table("day", "return", "equity", "drawdown", "lower limit", "upper limit", "e-value")
     for each in test.log.days[-SHOWN_DAYS:]:

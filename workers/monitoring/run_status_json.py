@@ -6,6 +6,7 @@ from optimizer.level.spec import Level
 from optimizer.report.contents import null_test_json, recommendation_json, retry_json
 from optimizer.runs.run_record import Verdict
 from optimizer.search.trial_summary import TrialView
+from optimizer.validation.labels import label
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
 MAX_FRONT = 100
@@ -67,6 +68,7 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         "gate": [{**reading.as_json()} for reading in level_status.gate],
         "gate_part": level_status.gate_part.value,
         "winner": verdict.trial if verdict else None,
+        "labels": {name: label(name) for name in (*level.objective, *(reading.name for reading in level_status.gate))},
         **_size(level=level, verdict=verdict),
         "reason": verdict.reason if verdict else "",
         "has_equity": level_status.has_equity,

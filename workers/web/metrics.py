@@ -161,6 +161,9 @@ def _forward(tests: Sequence[Object]) -> Iterator[Metric]:
     actions = [([*who, each], each == test.get("action")) for who, test in named for each in FORWARD_ACTIONS]
     description = "1 for what the rule of a forward test says now, else 0."
     yield _gauge("tradeschool_forward_action", description, [*labels, "action"], actions)
+    live = [(list(who), test.get("next_day") is not None and test.get("is_replay") is False) for who, test in named]
+    description = "1 while a forward test waits for new days; 0 after its decision and for a replay."
+    yield _gauge("tradeschool_forward_live", description, labels, live)
     ends = [(list(who), _end_of_day(test.get("last_day"))) for who, test in named]
     description = "Unix time at the end of the last recorded day of a forward test."
     yield _gauge("tradeschool_forward_recorded_until_seconds", description, labels, ends)

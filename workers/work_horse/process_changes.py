@@ -61,5 +61,5 @@ def _descriptors() -> dict[str, str]:
     with suppress(OSError):
         for number in os.listdir("/proc/self/fd"):  # noqa: PTH208  # names are enough
             with suppress(OSError):
-                found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
+                found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115  # as above
     return found

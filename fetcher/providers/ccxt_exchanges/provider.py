@@ -26,7 +26,7 @@ PREFIX = "ccxt."
 """First letters of the names of these providers."""
 NEWEST_ONLY = {
     "kraken": "Kraken sends only the newest 720 candles of a timeframe, whatever the start; import its published "
-    "files instead (docs/import.md)",
+    "files instead (docs/how-to/import.md)",
 }
 """Exchanges whose history cannot be requested, and the advice for each.
 

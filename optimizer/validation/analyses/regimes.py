@@ -124,6 +124,11 @@ def _trend(moves: NDArray[np.float64]) -> Trend:
     return Trend.BULL if strength > 0 else Trend.BEAR
 
 
+def trends(moves: NDArray[np.float64]) -> list[Trend | None]:
+    """Return the trend on each day, by the daily log returns before it; None until there are enough of them."""
+    return [None if day < TREND_DAYS else _trend(moves[day - TREND_DAYS : day]) for day in range(len(moves) + 1)]
+
+
 def _volatility(spreads: NDArray[np.float64]) -> Volatility:
     """Return the tercile of the latest value among the earlier ones."""
     rank = float(np.mean(spreads[:-1] < spreads[-1]))

@@ -9,7 +9,7 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.findings import SEVERITIES, Finding, FindingKind, Severity, refuse
 
-REFERENCE = (Path(__file__).parents[3] / "docs" / "reference.md").read_text()
+REFERENCE = (Path(__file__).parents[3] / "docs" / "reference" / "files.md").read_text()
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
 

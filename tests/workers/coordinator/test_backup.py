@@ -1,4 +1,4 @@
-"""The commands of the section on backups in `docs/operations.md` are run, and what they restore is used."""
+"""The commands of the section on backups in `docs/how-to/operations.md` are run, and what they restore is used."""
 
 import os
 import re
@@ -28,7 +28,7 @@ from tradeschool.store.frame_store import FrameStore
 from workers.coordinator.study.database_age import check_age
 from workers.queue.study_marks import forget_from
 
-PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "operations.md"
 
 
 def commands(title: str) -> list[str]:

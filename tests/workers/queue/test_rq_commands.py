@@ -18,7 +18,7 @@ from workers.queue.failed_jobs import failed_jobs
 
 ROOT = Path(__file__).parents[3]
 RQ = Path(sys.executable).parent / "rq"
-DOCUMENT = (ROOT / "docs" / "trial-queue.md").read_text()
+DOCUMENT = (ROOT / "docs" / "explanation" / "trial-queue.md").read_text()
 CLASSES = (
     "--queue-class",
     "workers.queue.job_allowlist.TrialQueue",

@@ -128,6 +128,8 @@ def test_a_verdict_updates_the_run(page, context) -> None:
     level = page.get("/api/runs/r1").json()["levels"][0]
 
     assert (level["state"], level["winner"], level["gate_part"]) == ("passed", 3, "validation")
+    assert level["labels"]["sharpe"] == "Sharpe ratio"
+    assert level["labels"].keys() >= {reading["name"] for reading in level["gate"]}
 
 
 def test_events_have_their_messages(page, context) -> None:

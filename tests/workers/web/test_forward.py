@@ -65,6 +65,7 @@ def test_metrics_hold_the_last_day(forward_test, page) -> None:
     assert samples[f"tradeschool_forward_e_value{where}"] == pytest.approx(last.e_value)
     assert samples[f"tradeschool_forward_e_value_required{where}"] == 20
     assert samples[f"tradeschool_forward_recorded_until_seconds{where}"] == (18_697 + 12) * 86_400
+    assert samples[f"tradeschool_forward_live{where}"] == 1
     assert samples['tradeschool_forward_action{action="paper_trade",run="r1",test="live"}'] == 1
     assert samples['tradeschool_forward_action{action="deploy",run="r1",test="live"}'] == 0
 

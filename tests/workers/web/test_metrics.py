@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text())
 ALERTS = (PROMETHEUS / "alerts.yml").read_text()
-DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
+DOCUMENT = (ROOT / "docs" / "reference" / "metrics.md").read_text()
 NAME = re.compile(r"\b(?:rq|tradeschool)_[a-z_]+")
 
 

@@ -45,9 +45,13 @@ PART = "forward"
 class ForwardSession:
     """A forward test that this process continues."""
 
-    def __init__(self, settings: Settings, test: ForwardTest, candles: SettledCandles, code: str) -> None:
+    def __init__(
+        self, settings: Settings, test: ForwardTest, candles: SettledCandles, code: str, *, is_new: bool
+    ) -> None:
         self.test, self.settings = test, settings
         self._candles, self._code = candles, code
+        self.is_new = is_new
+        """Whether this process wrote the rule, and printed it then."""
         self._is_checked = False
 
     def record_settled(self, tell: Callable[[ForwardDay], None] = lambda day: None) -> str:
@@ -91,13 +95,14 @@ def forward_session(settings: Settings, request: ForwardRequest) -> Iterator[For
     code = code_of(chosen.setup.strategy, fingerprint.of_code())
     stores = [candles_of(settings), holdout_candles_of(settings)]
     with _locked(folder), SettledCandles(stores) as candles:
-        test = continued_forward_test(folder)
-        if test is None:
+        known = continued_forward_test(folder)
+        if known is None:
             test = _begun(context, folder, new_rule(request, chosen, candles, code, now()))
         else:
+            test = known
             _require_unchanged(test, request, chosen)
             require_code(test, code, force=request.force)
-        yield ForwardSession(settings, test, candles, code)
+        yield ForwardSession(settings, test, candles, code, is_new=known is None)
 
 
 def _begun(context: RunContext, folder: Path, rule: ForwardRule) -> ForwardTest:

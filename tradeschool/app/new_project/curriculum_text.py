@@ -11,7 +11,7 @@ from tradeschool.app.new_project.toml_values import toml_value
 HEAD = """\
 # Curriculum of {pairs}: four levels, searched in order.
 # Written by: {command}
-# All fields: docs/reference.md, "A curriculum file". What they do: docs/curriculum.md.
+# All fields: docs/reference/curriculum-file.md. What they do: docs/explanation/curriculum.md.
 #
 #   tradeschool fetch --holdout --curriculum {file}     downloads the holdout period
 #   tradeschool optimize plan --curriculum {file}       shows datasets, windows, costs and bars
@@ -25,10 +25,10 @@ COMMENTS = {
     "strategy": "or module:NAME",
     "lag": "trial n is sampled after trials 0..n-lag have finished",
     "mode": "lagged: the same trials for any number of workers; async: not reproducible",
-    "objective": "or another measure, module:NAME, or a list of them: docs/search.md",
+    "objective": "or another measure, module:NAME, or a list of them: docs/explanation/search.md",
     "sampler": "random, qmc, cmaes, gp, nsgaii, or module:NAME",
     "pruner": "percentile, hyperband, none",
-    "split": 'train of the first window as a share of the days; or scheme = "single": docs/curriculum.md',
+    "split": 'train of the first window as a share of the days; or scheme = "single": docs/explanation/curriculum.md',
     "gate": "targets on validation",
     "min_trades": "closed trades",
     "position_fraction": "notional of a position as a share of the equity",
@@ -98,5 +98,5 @@ def _dataset_lines(datasets: Sequence[LevelDataset]) -> list[str]:
         rule = f", rule = {toml_value(each.rule)}" if each.rule else ""
         lines.append(f'  {{ dataset = "{each.dataset}", start = {each.start}, end = {each.end}{rule} }},')
     if any(each.rule for each in datasets):
-        lines.insert(1, '  # Windows found by rule: docs/curriculum.md, "Windows found by rule".')
+        lines.insert(1, '  # Windows found by rule: docs/explanation/curriculum.md, "Windows found by rule".')
     return [*lines, "]"]

@@ -10,7 +10,7 @@ from tradeschool.settings.model import PROVIDERS, Settings, setting_names
 HEAD = """\
 # Settings of tradeschool in this folder. A line that begins with "#" is a default: remove the "#" to change it.
 # Secrets such as oanda_api_token belong to the environment or .env, never to this file.
-# All settings: docs/reference.md, "Settings"."""
+# All settings: docs/reference/settings.md."""
 SECRET_NAMES = ("oanda_api_token", "secret_access_key", "signing_key", "token")
 """Settings that are read from the environment or `.env` only."""
 
@@ -27,7 +27,7 @@ def settings_text(settings: Settings, kept: Mapping[tuple[str, ...], object] | N
             continue
         value, default = (kept or {}).get(path, _value(settings, path)), _value(usual, path)
         lines = sections.setdefault(path[:-1], [])
-        lines.append(f"# {field.description}" if field.description else "")
+        lines.append(f"# {' '.join(field.description.split())}" if field.description else "")
         lines.append(_line(path[-1], value, default))
     text = [HEAD]
     for section, lines in sections.items():

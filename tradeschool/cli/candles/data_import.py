@@ -61,7 +61,7 @@ def import_(paths: tuple[str, ...], *, as_json: bool, dry_run: bool, **options: 
     """Validate and seal candles from files.
 
     PATH is a file, a folder, a glob or an archive: CSV, parquet, feather, JSON, .gz and .zip. The form, the columns and
-    the time format are recognised; docs/import.md lists the forms. Nothing is stored if a row is invalid.
+    the time format are recognised; docs/how-to/import.md lists the forms. Nothing is stored if a row is invalid.
     """
     store = FrameStore(load_settings().data_location())
     work = partial(

@@ -129,7 +129,7 @@ def _show(session: ForwardSession, *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
     else:
-        show_forward_test(session.test, summary)
+        show_forward_test(session.test, summary, with_rule=not session.is_new)
 
 
 def _reason(session: ForwardSession) -> str:

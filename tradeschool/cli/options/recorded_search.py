@@ -3,6 +3,7 @@
 import click
 
 run_argument = click.argument("run_name", metavar="RUN")
+optional_run_argument = click.argument("run_name", metavar="[RUN]", required=False)
 level_option = click.option("--level", "level_name", help="Level. [default: the first]")
 attempt_option = click.option("--attempt", type=click.IntRange(1), help="Attempt. [default: the latest]")
 window_option = click.option(

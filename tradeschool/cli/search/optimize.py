@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from optimizer.runs.run_record import RunRecord
 from optimizer.search.trial_table import export as export_table
+from optimizer.search.trial_table import table_rows
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.recorded_search import find_search
 from tradeschool.app.search.search_request import SearchOptions
@@ -14,12 +14,13 @@ from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.recorded_search import attempt_option, level_option, run_argument, window_option
 from tradeschool.cli.options.search import search_options, workers_option
 from tradeschool.cli.search.optimize_compare import compare
+from tradeschool.cli.search.optimize_list import list_
 from tradeschool.cli.search.optimize_plan import plan
 from tradeschool.cli.search.optimize_report import null, report
 from tradeschool.cli.search.optimize_status import best, show, status, verify
 from tradeschool.errors import StoreUnwritable
-from tradeschool.views.terminal import print_json, say
-from workers.coordinator.run import run_persistence
+from tradeschool.views.spreadsheet import workbook
+from tradeschool.views.terminal import say
 
 
 @click.group()
@@ -28,6 +29,7 @@ def optimize() -> None:
 
 
 optimize.add_command(plan)
+optimize.add_command(list_)
 optimize.add_command(status)
 optimize.add_command(show)
 optimize.add_command(best)
@@ -64,22 +66,6 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     show_end(context_of(settings), ended, as_json=as_json)
 
 
-@optimize.command(name="list")
-@json_option
-def list_runs(*, as_json: bool) -> None:
-    """List all runs by name."""
-    context = context_of(load_settings())
-    with run_persistence.opened(context) as runs:
-        found = runs.all()
-    if as_json:
-        print_json([_listed(each) for each in found])
-        return
-    for each in found:
-        levels = ", ".join(level.name for level in each.levels)
-        created = f"{each.created:%Y-%m-%d %H:%M} UTC"
-        click.echo(f"{each.name}  created {created}  seed {each.seed}  levels {levels}  {_methods(each)}")
-
-
 @optimize.command()
 @run_argument
 @level_option
@@ -88,7 +74,7 @@ def list_runs(*, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "json", "parquet"]),
+    type=click.Choice(["csv", "json", "parquet", "xlsx"]),
     default="csv",
     show_default=True,
     help="File format.",
@@ -102,34 +88,9 @@ def export(
     The same seed, data and settings give the same bytes.
     """
     trials = find_search(context_of(load_settings()), run_name, level_name, attempt, window).trials()
+    content = workbook(table_rows(trials), "trials") if form == "xlsx" else export_table(trials, form)  # type: ignore[arg-type]  # click has checked it
     try:
-        out.write_bytes(export_table(trials, form))  # type: ignore[arg-type]  # click has checked it
+        out.write_bytes(content)
     except OSError as error:
         raise StoreUnwritable(f"cannot write {out}: {error.strerror}") from error
     say(f"{len(trials):,} trials written to {out}")
-
-
-def _methods(record: RunRecord) -> str:
-    """Return objective, sampler and pruner, by level if they differ."""
-    methods = {level.name: level.search_methods for level in record.levels}
-    if len(set(methods.values())) == 1:
-        return record.levels[0].search_methods
-    return "; ".join(f"level {name}: {found}" for name, found in methods.items())
-
-
-def _listed(record: RunRecord) -> dict[str, object]:
-    return {
-        "name": record.name,
-        "seed": record.seed,
-        "created": record.created.isoformat(),
-        "levels": [level.name for level in record.levels],
-        "search": {
-            level.name: {
-                "objective": [*level.objective],
-                "sampler": str(level.used_sampler),
-                "pruner": str(level.used_pruner),
-            }
-            for level in record.levels
-        },
-        "fingerprints": record.fingerprints,
-    }

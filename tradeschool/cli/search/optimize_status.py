@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import click
 from optuna.trial import FrozenTrial
@@ -19,10 +20,10 @@ from optimizer.validation.labels import label
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
-from tradeschool.app.search.recorded_search import begun_attempt, find_search
+from tradeschool.app.search.recorded_search import RecordedSearch, begun_attempt, find_search
 from tradeschool.app.search.search_run import context_of, run_status_of
 from tradeschool.app.search.strategy_isolation import load_code_here
-from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.output import json_option, print_json_option
 from tradeschool.cli.options.recorded_search import attempt_option, level_option, run_argument, window_option
 from tradeschool.errors import SettingsError, TrialDiffers
 from tradeschool.settings.model import Settings
@@ -70,17 +71,20 @@ def _queue(settings: Settings) -> Snapshot | None:
 
 @click.command()
 @run_argument
-@click.argument("number", metavar="TRIAL", type=click.IntRange(0))
+@click.argument("number", metavar="[TRIAL]", type=click.IntRange(0), required=False)
+@click.option("-n", "--index", type=int, help="Number of the trial, like TRIAL; -1 is the last one.")
 @level_option
 @attempt_option
 @window_option
-@json_option
-def show(
-    run_name: str, number: int, level_name: str | None, attempt: int | None, window: int | None, *, as_json: bool
-) -> None:
-    """Show parameters, constraints and metrics of one trial, and what its attempt changed if it is a retry."""
+@print_json_option
+def show(run_name: str, number: int | None, index: int | None, *, as_json: bool, **which: Any) -> None:
+    """Show parameters, constraints and metrics of one trial, and what its attempt changed if it is a retry.
+
+    Without a trial, the best feasible one is shown.
+    """
+    level_name, attempt, window = (which[name] for name in ("level_name", "attempt", "window"))
     search = find_search(context_of(load_settings()), run_name, level_name, attempt, window)
-    row, trial = search.row, search.trials_with(number)[number]
+    row, trial = search.row, _chosen(search, number, index)
     if as_json:
         retry = {"retry": retry_json(row.retry)} if row.retry else {}
         print_json({**trial_rows([trial])[0], **retry})
@@ -90,12 +94,30 @@ def show(
     run_status.show_trial(trial)
 
 
+def _chosen(search: RecordedSearch, number: int | None, index: int | None) -> FrozenTrial:
+    """Return the trial of the argument or the option; without both the best feasible one."""
+    if number is not None and index is not None and number != index:
+        raise SettingsError(f"TRIAL is {number} and --index is {index}; give one of them")
+    wanted = index if number is None else number
+    if wanted is None:
+        best_trials = ranked(search.trials())
+        if not best_trials:
+            raise SettingsError(f"{search.name} has no feasible trial; list all: tradeschool optimize list RUN")
+        return best_trials[0]
+    if wanted >= 0:
+        return search.trials_with(wanted)[wanted]
+    trials = search.trials()
+    if len(trials) + wanted < 0:
+        raise SettingsError(f"{search.name} has {len(trials)} trials; --index {wanted} is before the first one")
+    return trials[wanted]
+
+
 @click.command()
 @click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
 @level_option
 @click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="Trials per run.")
 @click.option("--force", is_flag=True, help="Compare runs even if their code, settings or candles differ.")
-@json_option
+@print_json_option
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
     """Show the best feasible trials of one or several runs.
 

@@ -2,13 +2,17 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
+from itertools import groupby
 from pathlib import Path
 
 import click
 
 from optimizer.curriculum.level_files import load_levels
+from optimizer.strategies.protocol import load
+from optimizer.strategies.registry import built_in_names
 from tradeschool.app.context import load_settings
 from tradeschool.app.download.product_lists import known_to_providers
 from tradeschool.app.new_project.curriculum_draft import draft_curriculum
@@ -16,8 +20,10 @@ from tradeschool.app.new_project.curriculum_text import curriculum_text
 from tradeschool.app.new_project.settings_text import settings_text
 from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
 from tradeschool.atomic_files import publish_text
-from tradeschool.errors import SettingsError, StoreUnwritable
-from tradeschool.markets.catalogue import find_instrument
+from tradeschool.cli.options.parameters import DEFAULT_STRATEGY
+from tradeschool.errors import SettingsError, StoreUnwritable, TradeschoolError
+from tradeschool.markets.catalogue import INSTRUMENTS, find_instrument
+from tradeschool.markets.instruments import Instrument
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
 from tradeschool.markets.timerange import parse_day, settled_day
 from tradeschool.object_storage.bucket_url import BucketUrl
@@ -29,8 +35,8 @@ CURRICULUM_FILE = "curriculum.toml"
 
 
 @click.command()
-@click.option("--pairs", required=True, help="Pairs, for example SOL/USD,oanda:EUR/USD.")
-@click.option("--from", "first", required=True, help="First day of the candles, for example 2020 or 2020-06-01.")
+@click.option("--pairs", help="Pairs, for example SOL/USD,oanda:EUR/USD. [default: asked on a terminal]")
+@click.option("--from", "first", help="First day, for example 2020 or 2020-06-01. [default: asked on a terminal]")
 @click.option("--to", "last", help="Day after the last one. [default: that of the stored candles]")
 @click.option("--timeframes", help="Timeframes, for example M5,H1 or 1m,4h. [default: M5,M15,H1]")
 @click.option("--strategy", help="Strategy of the levels: a built-in name or module:NAME. [default: sma_cross]")
@@ -39,8 +45,8 @@ CURRICULUM_FILE = "curriculum.toml"
 )
 @click.option("--force", is_flag=True, help="Replace both files if they exist.")
 def init(
-    pairs: str,
-    first: str,
+    pairs: str | None,
+    first: str | None,
     last: str | None,
     timeframes: str | None,
     strategy: str | None,
@@ -51,7 +57,8 @@ def init(
     """Write tradeschool.toml and curriculum.toml for your own pairs.
 
     Windows of bull and bear markets are found on the stored candles by a rule that is written beside them. Without
-    --force, an existing curriculum is refused and existing settings are kept.
+    --force, an existing curriculum is refused and existing settings are kept. Without options, the command asks for
+    pairs, days, timeframes and strategy.
     """
     settings = load_settings()
     keep_isolated_strategies(settings)
@@ -59,7 +66,10 @@ def init(
     if curriculum.exists() and not force:
         raise SettingsError(f"{curriculum} exists; choose another folder with --out, or replace it with --force")
     with known_to_providers(settings):
-        named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
+        if pairs is None and first is None and sys.stdin.isatty():
+            pairs, first, timeframes, strategy = _asked(timeframes, strategy)
+        pairs, first = _given("--pairs", pairs), _given("--from", first)
+        named = _instruments(pairs)
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
         draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_location()), strategy)
@@ -67,15 +77,19 @@ def init(
         _write(out, curriculum, curriculum_text(draft, command=_command_line(given), file=CURRICULUM_FILE))
         load_levels(curriculum)
     say(f"written: {curriculum}")
-    if settings_file.exists() and not force:
-        say(f"kept: {settings_file} exists")
-    else:
-        _write(out, settings_file, _settings_of(settings, out))
-        say(f"written: {settings_file}")
+    _write_settings(settings, settings_file, force=force)
     for level in draft.levels:
         for note in draft.notes[level.name]:
             say(f"level {level.name}: {note}")
     _say_next_steps(curriculum)
+
+
+def _write_settings(settings: Settings, path: Path, *, force: bool) -> None:
+    if path.exists() and not force:
+        say(f"kept: {path} exists")
+    else:
+        _write(path.parent, path, _settings_of(settings, path.parent))
+        say(f"written: {path}")
 
 
 def _command_line(given: Mapping[str, str | None]) -> str:
@@ -89,6 +103,50 @@ def _say_next_steps(curriculum: Path) -> None:
     say(f"next: tradeschool optimize plan --curriculum {named_file}")
     say(f"then: tradeschool fetch --holdout --curriculum {named_file}")
     say(f"then: tradeschool optimize run --curriculum {named_file}")
+
+
+def _instruments(pairs: str) -> list[Instrument]:
+    return list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
+
+
+def _given(option: str, value: str | None) -> str:
+    if value is None:
+        raise click.MissingParameter(param_hint=f"'{option}'", param_type="option")
+    return value
+
+
+def _asked(timeframes: str | None, strategy: str | None) -> tuple[str, str, str | None, str | None]:
+    """Ask for pairs, first day, timeframes and strategy; a wrong answer is explained and asked again."""
+    say(f"This writes {SETTINGS_FILE} and {CURRICULUM_FILE}. Enter accepts the value in brackets; Ctrl-C ends it.")
+    for provider, each in groupby(INSTRUMENTS, key=lambda instrument: instrument.provider):
+        say(f"Pairs of {provider}: {', '.join(f'{one.base}/{one.quote}' for one in each)}")
+    say("Further pairs: tradeschool markets search. OANDA needs a token, the others none.")
+    pairs = click.prompt("pairs", default="BTC/USD", value_proc=_checked(_instruments), err=True)
+    first = click.prompt("first day", default="2020", value_proc=_checked(parse_day), err=True)
+    frames = timeframes or click.prompt(
+        "timeframes",
+        default=",".join(each.name for each in DEFAULT_TIMEFRAMES),
+        value_proc=_checked(find_timeframes),
+        err=True,
+    )
+    names = ", ".join(built_in_names())
+    chosen = strategy or click.prompt(
+        f"strategy ({names}, or module:NAME)", default=DEFAULT_STRATEGY, value_proc=_checked(load), err=True
+    )
+    return pairs, first, frames, chosen
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a check of an answer: the answer itself, or a usage error that click shows before it asks again."""
+
+    def check(answer: str) -> str:
+        try:
+            parse(answer)
+        except TradeschoolError as error:
+            raise click.UsageError(str(error)) from None
+        return answer
+
+    return check
 
 
 def _settings_of(settings: Settings, out: Path) -> str:

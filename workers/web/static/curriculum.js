@@ -1,7 +1,7 @@
 // Panel "Curriculum": one card per level with attempt, trials and gate.
 
 import { h, show } from "./dom.js";
-import { count, duration, figure, objectiveText, percent, upper, words } from "./format.js";
+import { count, duration, figure, labelOf, objectiveText, percent, upper } from "./format.js";
 
 const FRACTION = /(^win_rate|drawdown|^exposure)/;
 const COUNTS = ["trades", "min_trades", "days"];
@@ -83,7 +83,7 @@ function gate(level) {
     level.attempts.length > 0 && h("caption", {}, judged ? `Gate, winner (trial ${level.winner ?? "–"}) on validation` : "Gate, best trial so far on train"),
     h("thead", { class: "hidden" }, h("tr", {}, ["criterion", "value", "required", "met"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, level.gate.map((reading) => h("tr", { class: level.attempts.length ? (reading.met ? "met" : "missed") : "" },
-      h("th", { scope: "row" }, words(reading.name)),
+      h("th", { scope: "row" }, labelOf(level, reading.name)),
       level.attempts.length > 0 && h("td", { class: "read" }, reading.infinite ? "∞" : said(reading.name, reading.value), interval(reading)),
       h("td", {}, `${SIGNS[reading.sign]} ${said(reading.name, reading.target)}`),
       level.attempts.length > 0 && h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "failed"))))));
@@ -92,7 +92,7 @@ function gate(level) {
 /** The Pareto front of a search with several objectives, in the order of its rule. */
 const front = (level, attempt) => h("details", { class: "front", key: "front" }, h("summary", {}, `Pareto front: ${count(attempt.front.length)} trials`),
   h("table", { class: "gate" },
-    h("thead", {}, h("tr", {}, ["trial", ...level.objective.map(words)].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["trial", ...level.objective.map((name) => labelOf(level, name))].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, attempt.front.map((trial) => h("tr", { key: String(trial.number) }, h("th", { scope: "row" }, `trial ${trial.number}`), level.objective.map((name) => h("td", {}, said(name, trial.values[name]))))))));
 
 /** The 95 % bootstrap confidence interval, if known. */

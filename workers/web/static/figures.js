@@ -1,7 +1,7 @@
 // Row of key figures at the top of the page.
 
 import { h, show } from "./dom.js";
-import { count, duration, figure, upper, words } from "./format.js";
+import { count, duration, figure, labelOf } from "./format.js";
 import { currentLevel } from "./curriculum.js";
 
 export function showFigures(box, state, run) {
@@ -14,7 +14,7 @@ export function showFigures(box, state, run) {
   show(box,
     tile("Trials", attempt ? `${count(attempt.finished)} / ${count(attempt.trials)}` : "–",
       attempt ? `level ${level.level}${attempt.finished < attempt.trials ? `, ${run.stalled ? `stalled: ${run.stalled}` : `ETA ${duration(attempt.eta_seconds)}`}` : ", all finished"}` : "no search yet"),
-    tile("Best feasible", attempt?.best ? figure(attempt.best.value) : "–", attempt?.best ? `trial ${attempt.best.number}, ${upper(words(level.objective[0]))} on train` : "none feasible yet"),
+    tile("Best feasible", attempt?.best ? figure(attempt.best.value) : "–", attempt?.best ? `trial ${attempt.best.number}, ${labelOf(level, level.objective[0])} on train` : "none feasible yet"),
     tile("Queue", queue ? count(queue.queued + queue.started) : "–", queue ? `${count(queue.queued)} queued, ${count(queue.started)} running` : unseen),
     tile("Throughput", queue ? `${count(queue.throughput_per_minute)}` : "–", "jobs finished in the last minute"),
     tile("Workers", queue ? count(queue.worker_count) : "–", queue ? `on ${count(hosts)} host${hosts === 1 ? "" : "s"}` : unseen, Boolean(queue?.stalled)),

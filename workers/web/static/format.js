@@ -30,8 +30,11 @@ export function moment(text) {
 
 export const words = (name) => name.replaceAll("_", " ");
 
-/** The objectives of a level, such as `objective: Sharpe`. */
-export const objectiveText = (level) => `objective${level.objective.length > 1 ? "s" : ""}: ${level.objective.map((name) => upper(words(name))).join(", ")}`;
+/** The label of a metric of a level. */
+export const labelOf = (level, name) => level.labels[name] ?? words(name);
+
+/** The objectives of a level, such as `objective: Sharpe ratio`. */
+export const objectiveText = (level) => `objective${level.objective.length > 1 ? "s" : ""}: ${level.objective.map((name) => labelOf(level, name)).join(", ")}`;
 
 /** Capitalize the first letter. */
 export const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -231,7 +231,7 @@ def test_a_token_is_sent_only_to_its_provider(monkeypatch: pytest.MonkeyPatch) -
 def test_doctor_shows_the_url_of_each_provider(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_SOURCE", "advanced_trade")
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
-    _, out, _ = command("doctor")
+    _, out, _ = command("doctor", "--offline", "--json")
 
     assert "https://api.coinbase.com (advanced_trade), 3 requests/s" in out
     assert "https://data-api.binance.vision (spot), 5 requests/s" in out

@@ -257,7 +257,8 @@ def test_the_read_is_in_the_access_log(command: Command, sealed: None) -> None:
 
 def test_lists_and_shows(command: Command, sealed: None) -> None:
     assert command("forward", "list")[0] == 0
-    command("forward", "--params", write_winner(), "--replay", REPLAY, *WIDE)
+    _, out, told = command("forward", "--params", write_winner(), "--replay", REPLAY, *WIDE)
+    assert (out + told).count("deploy: from day 30 on") == 1
     command("forward", "--params", "best_params.json", "--replay", REPLAY, *WIDE, "--name", "second")
 
     listed = json.loads(command("forward", "list", "--json")[1])

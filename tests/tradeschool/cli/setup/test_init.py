@@ -1,5 +1,6 @@
 """`tradeschool init` on stored candles: the files load, and windows and holdout period follow the rules."""
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,8 @@ from optimizer.level.risk import Risk
 from optimizer.level.spec import Direction
 from tests.factories.stores import seal_made
 from tradeschool.cli.main import main
+from tradeschool.cli.setup import init
+from tradeschool.errors import SettingsError
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
@@ -208,3 +211,42 @@ def test_too_few_days_are_refused(command, tmp_path: Path) -> None:
 
     assert code == 4
     assert "fewer than 180 days until 2022-01-01" in said
+
+
+class Terminal(io.StringIO):
+    """Standard input of a user who types answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_asked_and_a_wrong_answer_is_asked_again(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("sys.stdin", Terminal("nowhere:BTC/USD\nBTC/USD\nsoon\n2020\n\nsma\n\n"))
+    monkeypatch.setattr(
+        init, "draft_curriculum", lambda named, frames, first, *rest: asked.append((named, frames, first))
+    )
+    monkeypatch.setattr(init, "curriculum_text", lambda *args, **words: _stop(words["command"]))
+    code, _, told = command("init")
+
+    assert code == 2
+    ((named, frames, first),) = asked  # type: ignore[misc]
+    assert ([str(each) for each in named], first) == ([str(BTC_USD)], START)
+    assert [each.name for each in frames] == ["M5", "M15", "H1"]
+    assert told.count("Error: ") == 3
+    assert "Pairs of coinbase: BTC/USD" in told
+    assert (
+        "would write: tradeschool init --pairs BTC/USD --from 2020 --timeframes M5,M15,H1 --strategy sma_cross" in told
+    )
+
+
+def _stop(command: str) -> str:
+    raise SettingsError(f"would write: {command}")
+
+
+def test_without_a_terminal_a_missing_option_is_named(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, _, told = command("init", "--from", "2020")
+
+    assert code == 2
+    assert "Missing option '--pairs'" in told
