@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from docsite.markdown import code, page, table
 from fetcher import provider_registry
+from tradeschool.object_storage.bucket_url import BucketUrl
 from tradeschool.settings.model import BORROWED_NAMES, FURTHER_PROVIDERS, PROVIDERS, environment_name, setting_names
 from tradeschool.settings.sections import InstrumentSettings
 
@@ -98,7 +99,15 @@ def kind_of(annotation: Any, metadata: list[Any] | None = None) -> str:
 def _word(annotation: Any, metadata: list[Any]) -> str:
     if any("https?" in str(getattr(each, "pattern", "")) for each in _constraints(metadata)):
         return "URL"
-    words = {bool: "`true` or `false`", int: "integer", float: "number", str: "text", Path: "path", SecretStr: "secret"}
+    words = {
+        BucketUrl: "URL of a bucket",
+        bool: "`true` or `false`",
+        int: "integer",
+        float: "number",
+        str: "text",
+        Path: "path",
+        SecretStr: "secret",
+    }
     if annotation in words:
         return words[annotation]
     inner = [each for each in get_args(annotation) if each is not Ellipsis]

@@ -24,7 +24,7 @@ LABELS = {
     "console": "commands, which run in a test",
     "python": "Python, which runs in a test",
     "toml": "settings, a curriculum or fields of a level, which are read in a test",
-    "sh": "commands of services and backups; the tests of these parts run them",
+    "sh": "scripts of backups, which tests/workers/coordinator/test_backup.py runs",
     "text": "output or a formula",
 }
 GENERATED = {f"docs/reference/{name}" for name in PAGES}

@@ -167,7 +167,7 @@ def _keep_workers(asked: PoolOptions) -> None:
 def scale(count: int, pool: int | None) -> None:
     """Change the number of workers of a pool.
 
-    The pool must run on this machine. Surplus workers finish their trials first.
+    The pool must run on this machine and not follow the queue. Surplus workers finish their trials first.
     """
     found = _pools(pool)
     if len(found) > 1:

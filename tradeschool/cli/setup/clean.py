@@ -26,7 +26,8 @@ def clean(
     """Remove runs and caches, and say what that frees.
 
     Without a choice, everything that could be removed is listed. Nothing is removed without --yes or a confirmation on
-    the terminal. Candles, and runs that are running or have a forward test that continues, are never removed.
+    the terminal. Candles are never removed, nor runs that are running, were interrupted or have a forward test that
+    continues.
     """
     settings = load_settings()
     runs, caches = removable_runs(settings), removable_caches(settings)

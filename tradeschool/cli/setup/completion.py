@@ -21,6 +21,12 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
     Runs, levels, pairs, timeframes, strategies and stored datasets are completed besides commands and options.
+
+    \b
+    To install it:
+      echo 'eval "$(tradeschool completion bash)"' >> ~/.bashrc
+      echo 'eval "$(tradeschool completion zsh)"' >> ~/.zshrc
+      tradeschool completion fish > ~/.config/fish/completions/tradeschool.fish
     """
     script = get_completion_class(shell)
     assert script is not None, "click knows all SHELLS"

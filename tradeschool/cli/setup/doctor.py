@@ -23,6 +23,9 @@ STYLES = {CheckState.OK: "green", CheckState.WARNING: "yellow", CheckState.FAILE
 def doctor(*, is_offline: bool, as_json: bool) -> None:
     """Check the installation: packages, services, permissions, clocks; and say what to do.
 
+    The checks: system, Python, libraries, machine code, memory, open files, folders and disk, permissions, server
+    program, queue, workers, study database, page, notifications, tokens, providers and their clocks.
+
     One small request goes to each provider. Exit code 1: a check failed. Warnings do not change the exit code.
     """
     found = findings_of(_checks(load_settings(), is_offline=is_offline))
