@@ -72,7 +72,7 @@ def judged_signals_of(strategy: SignalStrategy) -> JudgedSignals | None:
     It counts only in the class that defines `signals`: a class that overrides `signals` alone trades its own.
     """
     own = vars(type(strategy))
-    return getattr(strategy, "judged_signals") if "judged_signals" in own and "signals" in own else None  # noqa: B009
+    return getattr(strategy, "judged_signals", None) if "judged_signals" in own and "signals" in own else None
 
 
 def entries_at(
