@@ -35,6 +35,8 @@ from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.frame import Candles, schema
 from tradeschool.store.frame_store import FrameStore
 
+gc.disable()  # until all tests are collected: collections of everything took a third of that time
+
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")
 keep_revisions()
@@ -61,8 +63,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector skip modules and test items, which stay until the end."""
+    """Let the garbage collector skip modules and test items, which stay until the end, and begin."""
     gc.freeze()
+    gc.enable()
 
 
 COMMANDS = (
