@@ -44,17 +44,13 @@ def forks() -> Iterator[ForkServer]:
     forking.close()
 
 
-NO_LIMIT_SECONDS = 600
-
-
 class ShortTimeoutDispatcher(QueueDispatcher):
     """Gives the misbehaving trial its own limit and the others no practical limit."""
 
-    seconds = NO_LIMIT_SECONDS
+    seconds = 600
 
     def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
-        is_unlucky = UNLUCKY in {each["fast"] for each in batch.parameters}
-        self._timeout = self.seconds if is_unlucky else NO_LIMIT_SECONDS
+        self._timeout = self.seconds if UNLUCKY in {each["fast"] for each in batch.parameters} else 600
         return super().send(job_key, batch)
 
 
@@ -68,7 +64,7 @@ class QueueSetup:
     strategy: str = "misbehaving:EXIT"
     import_fault: str = "none"
     import_seconds: int = 600
-    unlucky_seconds: int = NO_LIMIT_SECONDS
+    unlucky_seconds: int = 2
     """Time limit of the misbehaving trial."""
     said: str = ""
     """By its workers, on standard error."""
@@ -164,7 +160,6 @@ class ProcessGroup:
     def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
         """Trial table and trials."""
         self.queue_setup.strategy = f"misbehaving:{name}"
-        self.queue_setup.unlucky_seconds = 1 if name in ENDLESS else NO_LIMIT_SECONDS
         Redis.from_url(self.queue_setup.url).flushdb()
         return coordinate(self.queue_setup, self._start_again if name in FATAL else lambda: None)
 
@@ -205,10 +200,10 @@ OUTCOMES = {
     "EXIT": (FAIL, r"SystemExit: enough, on coinbase/BTC-USD/H1"),
     "OS_EXIT": (FAIL, r"2 attempts: its process ended with code 3"),
     "SEGFAULT": (FAIL, r"2 attempts: its process was killed by SIGSEGV"),
-    "LOOP": (FAIL, r"2 attempts: JobTimeoutException: .*1 seconds.*"),
-    "LOCKED": (FAIL, r"2 attempts: it did not end within its 1 s, and was killed"),
-    "UNLOCKED": (FAIL, r"2 attempts: it did not end within its 1 s, and was killed"),
-    "CONSUME": (FAIL, r"2 attempts: it did not end within its 1 s, and was killed"),
+    "LOOP": (FAIL, r"2 attempts: JobTimeoutException: .*2 seconds.*"),
+    "LOCKED": (FAIL, r"2 attempts: it did not end within its 2 s, and was killed"),
+    "UNLOCKED": (FAIL, r"2 attempts: it did not end within its 2 s, and was killed"),
+    "CONSUME": (FAIL, r"2 attempts: it did not end within its 2 s, and was killed"),
     "LEAK": (FAIL, r"2 attempts: MemoryError"),
     "OUTPUT": (COMPLETE, None),
     "PRINT": (COMPLETE, None),
@@ -240,8 +235,6 @@ OUTCOMES = {
 }
 
 
-ENDLESS = ("LOOP", "LOCKED", "UNLOCKED", "CONSUME")
-"""These end at a time limit; no other outcome may depend on one."""
 FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease expired")}
 """These end their worker, and another is started."""
 
@@ -320,7 +313,7 @@ IMPORT_FAULTS = {
 @pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
 def test_an_unimportable_strategy_ends_the_search(queue_setup: QueueSetup, import_fault: str) -> None:
     queue_setup.strategy, queue_setup.import_fault = "unimportable:STRATEGY", import_fault
-    queue_setup.import_seconds = 1 if "loop" in import_fault else 600
+    queue_setup.import_seconds, queue_setup.unlucky_seconds = 1 if "loop" in import_fault else 600, 600
 
     with pytest.raises(StrategyNotImported) as told:
         queue_setup.search()
@@ -344,7 +337,7 @@ def test_an_unimportable_strategy_ends_the_search(queue_setup: QueueSetup, impor
 )
 def test_a_warm_up_has_the_limits_of_an_import(queue_setup: QueueSetup, name: str, said: str) -> None:
     """A worker's limit is 268 MB; candles are loaded without it."""
-    queue_setup.strategy = f"misbehaving:{name}"
+    queue_setup.strategy, queue_setup.unlucky_seconds = f"misbehaving:{name}", 600
     queue_setup.import_seconds = 1 if name == "ENDLESS_WARM_UP" else 600
 
     with pytest.raises(StrategyNotImported) as told:
