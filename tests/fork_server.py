@@ -208,9 +208,12 @@ def serve(line: socket.socket) -> dict[str, Any] | None:
 
 
 def reap(running: dict[int, socket.socket]) -> None:
-    """Report exit codes of ended forks."""
+    """Report exit codes of ended forks. The end of another fork may interrupt it, and reap some of them."""
     for pid in [*running]:
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
         if ended:
             told = running.pop(pid)
             with suppress(BrokenPipeError):  # who asked has gone
