@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from fetcher.http.shared_rate_limiter import SharedTokenBucket
 from tests.factories.certificates import Authority
-from tests.workers.tls_servers import PASSWORD, TlsServers, holds_data, tls_servers
+from tests.workers.tls_servers import PASSWORD, TlsServers, free_port, holds_data, tls_servers
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.model import Settings
 from tradeschool.settings.redis_address import parse_redis_url
@@ -188,7 +188,8 @@ def take_snapshot_of(url: str) -> None:
 
 
 def test_a_server_of_a_cluster_is_refused(servers: TlsServers) -> None:
-    port = servers.start("--cluster-enabled", "yes", acl=False, tls=False)
+    bus = str(free_port())  # the default, 10,000 above the server's port, may be above the highest one
+    port = servers.start("--cluster-enabled", "yes", "--cluster-port", bus, acl=False, tls=False)
     with pytest.raises(SettingsError, match=r"is a server of a cluster; clusters are not supported: a transaction"):
         connect_to_work(f"redis://127.0.0.1:{port}/0")
     with Redis(port=port) as connection, pytest.raises(Exception, match=r"(?i)hash slot|cluster") as caught:
